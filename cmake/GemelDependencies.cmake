@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every library that gemel links, found once, by the name that the folders use. What each is for
+# stands in docs/dependencies.md; the Debian packages stand in tools/lib/install.sh.
+#
+#   PkgConfig::liburing  PkgConfig::xxhash  PkgConfig::zstd  OpenSSL::Crypto
+#   tomlplusplus::tomlplusplus  CLI11::CLI11  nlohmann_json::nlohmann_json  fmt::fmt  spdlog::spdlog
+#   PkgConfig::microhttpd  PkgConfig::curl  GTest::gtest GTest::gtest_main  benchmark::benchmark
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing>=2.3)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash>=0.8.0)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd>=1.4)
+pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.70)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl>=7.40)
+find_package(OpenSSL 3.0 REQUIRED COMPONENTS Crypto)
+find_package(tomlplusplus 3.0 REQUIRED)
+find_package(CLI11 2.1 REQUIRED)
+find_package(nlohmann_json 3.9 REQUIRED)
+find_package(fmt 9 REQUIRED)
+find_package(spdlog 1.10 REQUIRED)
+if(GEMEL_TESTS)
+    find_package(GTest 1.12 REQUIRED)
+endif()
+if(GEMEL_BENCH)
+    find_package(benchmark 1.7 REQUIRED)
+endif()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# gemel_library, gemel_executable, gemel_test: the only ways a target is made here, so that flags,
+# include root and labels are the same everywhere.
+#
+# LIBS: names beginning with gemel_ are linked PUBLIC (a header may include headers of lower
+# floors), everything else PRIVATE (third-party libraries stay inside the folder that uses them).
+# EXCEPTIONS: allows exceptions and RTTI, for folders whose third-party libraries throw.
+
+# Flags of every target: include root, version, warnings, no exceptions and no RTTI unless asked.
+function(gemel_flags name exceptions)
+    target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+    target_compile_definitions(${name} PRIVATE GEMEL_VERSION="${PROJECT_VERSION}")
+    target_link_libraries(${name} PRIVATE $<BUILD_INTERFACE:gemel_warnings>)
+    if(NOT exceptions)
+        target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
+    endif()
+endfunction()
+
+function(gemel_link name)
+    foreach(lib IN LISTS ARGN)
+        if(lib MATCHES "^gemel_")
+            target_link_libraries(${name} PUBLIC ${lib})
+        else()
+            target_link_libraries(${name} PRIVATE ${lib})
+        endif()
+    endforeach()
+endfunction()
+
+# gemel_library(name [files...] [LIBS libs...] [EXCEPTIONS])
+# A static library of the files, relative to the calling folder. With no .cpp among them it is an
+# INTERFACE library that hands LIBS on, so that a folder can exist before its first source does.
+function(gemel_library name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "EXCEPTIONS" "" "LIBS")
+    set(files ${arg_UNPARSED_ARGUMENTS})
+    set(sources ${files})
+    list(FILTER sources INCLUDE REGEX "\\.(cpp|c)$")
+    if(sources)
+        add_library(${name} STATIC ${files})
+        gemel_flags(${name} "${arg_EXCEPTIONS}")
+        gemel_link(${name} ${arg_LIBS})
+    else()
+        add_library(${name} INTERFACE)
+        target_include_directories(${name} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+        target_link_libraries(${name} INTERFACE ${arg_LIBS})
+    endif()
+    string(REGEX REPLACE "^gemel_" "" short ${name})
+    set_target_properties(${name} PROPERTIES EXPORT_NAME ${short})
+    add_library(gemel::${short} ALIAS ${name})
+    set_property(GLOBAL APPEND PROPERTY GEMEL_LIBRARIES ${name})
+endfunction()
+
+# gemel_executable(name SOURCES files... [LIBS libs...] [EXCEPTIONS])
+# Makes nothing while SOURCES is empty.
+function(gemel_executable name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "EXCEPTIONS" "" "SOURCES;LIBS")
+    if(NOT arg_SOURCES)
+        return()
+    endif()
+    add_executable(${name} ${arg_SOURCES})
+    gemel_flags(${name} "${arg_EXCEPTIONS}")
+    gemel_link(${name} ${arg_LIBS})
+endfunction()
+
+# gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root... [TIMEOUT seconds]
+#            [ARGS args...] [EXCEPTIONS] [NO_MAIN])
+# One binary, one ctest entry of the same name, with GoogleTest's main() unless NO_MAIN.
+# TIMEOUT only stops what hangs; no verdict depends on time.
+function(gemel_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "EXCEPTIONS;NO_MAIN" "TIMEOUT"
+        "SOURCES;LIBS;LABELS;ARGS")
+    if(NOT arg_SOURCES OR NOT arg_LABELS)
+        message(FATAL_ERROR "gemel_test(${name}): SOURCES and LABELS are needed")
+    endif()
+    foreach(label IN LISTS arg_LABELS)
+        if(NOT label MATCHES "^(fast|sim|slow|root)$")
+            message(FATAL_ERROR "gemel_test(${name}): unknown label '${label}'")
+        endif()
+    endforeach()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 120)
+        if(NOT "fast" IN_LIST arg_LABELS)
+            set(arg_TIMEOUT 900)
+        endif()
+    endif()
+    add_executable(${name} ${arg_SOURCES})
+    gemel_flags(${name} "${arg_EXCEPTIONS}")
+    gemel_link(${name} ${arg_LIBS})
+    target_link_libraries(${name} PRIVATE GTest::gtest Threads::Threads)
+    if(NOT arg_NO_MAIN)
+        target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    endif()
+    add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()
