@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# gemel_library, gemel_executable, gemel_test: the only ways a target is made here, so that flags,
-# include root and labels are the same everywhere.
+# gemel_library, gemel_executable, gemel_test, gemel_script_test: the only ways a target or a test
+# is made here, so that flags, include root and labels are the same everywhere.
 #
 # LIBS: names beginning with gemel_ are linked PUBLIC (a header may include headers of lower
 # floors), everything else PRIVATE (third-party libraries stay inside the folder that uses them).
@@ -72,17 +72,6 @@ function(gemel_test name)
     if(NOT arg_SOURCES OR NOT arg_LABELS)
         message(FATAL_ERROR "gemel_test(${name}): SOURCES and LABELS are needed")
     endif()
-    foreach(label IN LISTS arg_LABELS)
-        if(NOT label MATCHES "^(fast|sim|slow|root)$")
-            message(FATAL_ERROR "gemel_test(${name}): unknown label '${label}'")
-        endif()
-    endforeach()
-    if(NOT arg_TIMEOUT)
-        set(arg_TIMEOUT 120)
-        if(NOT "fast" IN_LIST arg_LABELS)
-            set(arg_TIMEOUT 900)
-        endif()
-    endif()
     add_executable(${name} ${arg_SOURCES})
     gemel_flags(${name} "${arg_EXCEPTIONS}")
     gemel_link(${name} ${arg_LIBS})
@@ -91,5 +80,41 @@ function(gemel_test name)
         target_link_libraries(${name} PRIVATE GTest::gtest_main)
     endif()
     add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+    gemel_test_properties(${name} "${arg_LABELS}" "${arg_TIMEOUT}")
+endfunction()
+
+# gemel_script_test(name SCRIPT file.py|file.sh LABELS ... [TIMEOUT seconds] [ARGS args...])
+# A python or bash script as one ctest entry; it finds the binaries in $GEMEL_BIN.
+function(gemel_script_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "SCRIPT;TIMEOUT" "LABELS;ARGS")
+    if(NOT arg_SCRIPT OR NOT arg_LABELS)
+        message(FATAL_ERROR "gemel_script_test(${name}): SCRIPT and LABELS are needed")
+    endif()
+    set(interpreter bash)
+    if(arg_SCRIPT MATCHES "\\.py$")
+        set(interpreter Python3::Interpreter -B)
+    endif()
+    add_test(NAME ${name}
+        COMMAND ${interpreter} ${CMAKE_CURRENT_SOURCE_DIR}/${arg_SCRIPT} ${arg_ARGS})
+    gemel_test_properties(${name} "${arg_LABELS}" "${arg_TIMEOUT}")
+    set_property(TEST ${name} PROPERTY ENVIRONMENT "GEMEL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+endfunction()
+
+# Labels and time limit. Root tests take the machine (mounts, namespaces) one after the other.
+function(gemel_test_properties name labels timeout)
+    foreach(label IN LISTS labels)
+        if(NOT label MATCHES "^(fast|sim|slow|root)$")
+            message(FATAL_ERROR "test ${name}: unknown label '${label}'")
+        endif()
+    endforeach()
+    if(NOT timeout)
+        set(timeout 900)
+        if("fast" IN_LIST labels)
+            set(timeout 120)
+        endif()
+    endif()
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout})
+    if("root" IN_LIST labels)
+        set_property(TEST ${name} PROPERTY RESOURCE_LOCK machine)
+    endif()
 endfunction()

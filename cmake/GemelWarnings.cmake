@@ -9,8 +9,8 @@ target_compile_options(gemel_warnings INTERFACE
     -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wimplicit-fallthrough -Wundef)
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # GCC 12 raises these from inlined libstdc++ code that is right (PRs 105329, 105562, 105651);
-    # they stay visible but do not stop a build.
+    # GCC 12 raises these from inlined libstdc++ code that is right (PRs 105329 and 105651, for
+    # one: std::string's operator+); they stay visible but do not stop a build.
     target_compile_options(gemel_warnings INTERFACE
         -Wno-error=restrict -Wno-error=stringop-overflow -Wno-error=array-bounds
         -Wno-error=use-after-free)
