@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# gemel_library, gemel_executable, gemel_test, gemel_script_test: the only ways a target or a test
-# is made here, so that flags, include root and labels are the same everywhere.
+# gemel_library, gemel_executable, gemel_test, gemel_script_test, gemel_fuzz: the only ways a target
+# or a test is made here, so that flags, include root and labels are the same everywhere.
 #
 # LIBS: names beginning with gemel_ are linked PUBLIC (a header may include headers of lower
 # floors), everything else PRIVATE (third-party libraries stay inside the folder that uses them).
@@ -98,6 +98,27 @@ function(gemel_script_test name)
         COMMAND ${interpreter} ${CMAKE_CURRENT_SOURCE_DIR}/${arg_SCRIPT} ${arg_ARGS})
     gemel_test_properties(${name} "${arg_LABELS}" "${arg_TIMEOUT}")
     set_property(TEST ${name} PROPERTY ENVIRONMENT "GEMEL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+endfunction()
+
+# gemel_fuzz(name SOURCES files... [LIBS libs...])
+# A target that defines LLVMFuzzerTestOneInput, as NAME_fuzz, its seed inputs in corpus/NAME. With
+# GEMEL_FUZZ (the fuzz preset) libFuzzer drives it; otherwise it is a fast test that runs the corpus
+# and a fixed set of mutations.
+function(gemel_fuzz name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    add_executable(${name}_fuzz ${arg_SOURCES})
+    gemel_flags(${name}_fuzz OFF)
+    gemel_link(${name}_fuzz ${arg_LIBS})
+    add_dependencies(fuzz_targets ${name}_fuzz)
+    if(GEMEL_FUZZ)
+        target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+        return()
+    endif()
+    target_sources(${name}_fuzz PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.cpp)
+    gemel_link(${name}_fuzz gemel_base)
+    add_test(NAME ${name}_fuzz
+        COMMAND ${name}_fuzz ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+    gemel_test_properties(${name}_fuzz fast "")
 endfunction()
 
 # Labels and time limit. Root tests take the machine (mounts, namespaces) one after the other.
