@@ -158,7 +158,7 @@ def check_includes(root: Path, sources: list[Source]):
 def named_in_build(root: Path, sources: list[Source]) -> set[str]:
     names = set()
     for source in sources:
-        if not source.name.endswith("CMakeLists.txt"):
+        if not source.name.endswith(("CMakeLists.txt", ".cmake")):
             continue
         folder = Path(source.name).parent
         text = re.sub(r"#.*", "", source.text)
@@ -322,12 +322,25 @@ def check_tidy(root: Path, sources: list[Source]):
             yield source.name, line, rule, sentence
 
 
+def check_packages(root: Path):
+    """tools/lib/install.sh installs exactly the packages that docs/dependencies.md explains."""
+    script, page = root / "tools/lib/install.sh", root / "docs/dependencies.md"
+    if not script.is_file():
+        return
+    listed = re.search(r"^GEMEL_PACKAGES='\n(.*?)^'", script.read_text(), re.M | re.S).group(1)
+    installed = {line.split()[1] for line in listed.splitlines()}
+    explained = set(re.findall(r"^\| `([^`]+)` \|", page.read_text(), re.M))
+    for package in sorted(installed ^ explained):
+        name = page if package in installed else script
+        yield name.relative_to(root).as_posix(), 1, "packages", f"'{package}' is missing here"
+
+
 def run(command: str, root: Path) -> list[str]:
     sources = collect(root)
     if command == "layers":
         findings = [*check_includes(root, sources), *check_in_build(root, sources)]
     else:
-        findings = [*check_tidy(root, sources)]
+        findings = [*check_tidy(root, sources), *check_packages(root)]
     return [f"{name}:{line}: {rule}: {sentence}" for name, line, rule, sentence in findings]
 
 

@@ -35,6 +35,8 @@ CLEAN = {
     "tests/root/mount_test.py": CMAKE + "import helper\n",
     "tests/root/helper.py": CMAKE + "pass\n",
     "tools/dev": "#!/bin/sh\n" + CMAKE,
+    "tools/lib/install.sh": CMAKE + "GEMEL_PACKAGES='\nbuild cmake builds\n'\n",
+    "docs/dependencies.md": "| `cmake` | builds |\n",
     "README.md": "[the wire](netdev/wire.hpp)\n",
 }
 
@@ -88,6 +90,9 @@ BREACHES = [
      STORE + ":5"),
     ("function", "tidy", {STORE: body("namespace a {\nint f() {\n" + "    g();\n" * 69 + "}\n}\n")},
      STORE + ":4"),
+    ("packages", "tidy", {"docs/dependencies.md": "| cmake |\n"}, "docs/dependencies.md:1"),
+    ("packages", "tidy", {"docs/dependencies.md": "| `cmake` |\n| `gone` |\n"},
+     "tools/lib/install.sh:1"),
     ("link", "tidy", {"README.md": "\n[gone](docs/gone.md)\n"}, "README.md:2"),
 ]
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# The Debian 12 packages that gemel is built, tested and shown with: the only list of them
+# (docs/dependencies.md says more about each; the `tidy` test keeps the two equal). Sourced by
+# tools/test and tools/demo. Nothing is installed that is there, nothing without being named.
+
+# group package reason
+GEMEL_PACKAGES='
+build cmake                  configures the build
+build ninja-build            runs it
+build g++                    GCC 12, the compiler of Debian 12
+build pkg-config             finds the libraries without a CMake package
+build ccache                 makes the second build of the same source free
+build liburing-dev           io_uring, the real side of the I/O seam
+build libxxhash-dev          XXH3: checksums of frames, records and regions
+build libzstd-dev            Zstandard: compresses what is sent when it pays
+build libssl-dev             HMAC-SHA-256: the proof of the cluster key
+build libtomlplusplus-dev    reads gemel.toml and knows lines and columns
+build libcli11-dev           command lines of the binaries
+build nlohmann-json3-dev     JSON of the control socket
+build libfmt-dev             text for people: tables, messages
+build libspdlog-dev          log lines of gemeld
+build libmicrohttpd-dev      HTTP server of the control socket
+build libcurl4-openssl-dev   HTTP client of the gemel command
+build libgtest-dev           GoogleTest
+build libbenchmark-dev       Google Benchmark
+test  python3                house rules and test scripts
+test  clang-16               the second compiler: everything builds without a warning there too
+test  groff-base             checks the manual pages
+test  iproute2               two nodes on one machine: network namespaces and their links
+fuzz  clang-16               compiles the fuzz targets
+fuzz  libclang-rt-16-dev     libFuzzer: tools/dev fuzz
+tidy  clang-format-14        tools/dev fmt
+tidy  clang-tidy-14          tools/dev tidy
+'
+
+# install_packages GROUP...: installs the missing packages of the groups with apt-get, as root or
+# through sudo, saying which and why. Fails with a sentence where that cannot work.
+install_packages() {
+  local group package reason missing=()
+  while read -r group package reason; do
+    [[ -n $group && " $* " == *" $group "* ]] || continue
+    if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+      missing+=("$package")
+      printf 'missing: %-22s %s\n' "$package" "$reason"
+    fi
+  done <<<"$GEMEL_PACKAGES"
+  ((${#missing[@]})) || return 0
+
+  local root=()
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+      echo "cannot install: neither root nor sudo. As root: apt-get install ${missing[*]}" >&2
+      return 1
+    fi
+    root=(sudo)
+  fi
+  echo "installing with apt-get: ${missing[*]}"
+  "${root[@]}" apt-get update -qq &&
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# build_preset PRESET [TARGET...]: configures and builds build/PRESET under the current directory,
+# which is the root of the repository.
+build_preset() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" >/dev/null &&
+    cmake --build --preset "$preset" -j "$(nproc)" ${1:+--target "$@"}
+}
