@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// One mirror's replication engine on one node: executes and ships the ops of its front ends while
+// it serves, applies the peer's while it is the secondary, and keeps the intents and the dirty map
+// that make every difference between the two copies known. It does not decide who serves: the
+// controller does, by the calls below, and the safety of each rests on the register (protocol.md).
+//
+// Invariants kept here:
+//   I1  a region is touched on a node only after its intent is durable on that node;
+//   I2  the order of frames in the stream is the order of local execution;
+//   I3  an op is acknowledged only when it has completed here, and (while the peer is in the in-sync
+//       set, or a swap that adds it is under way) when the peer has acknowledged it too;
+//   I4  whatever the peer may lack is in the dirty map or among the unacknowledged ops;
+//   I5  an intent is cleared only after a round that both nodes have synced.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/intrusive_list.hpp"
+#include "engine/base/log.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/mirror/peer_link.hpp"
+#include "engine/store/directory_volume.hpp"
+#include "engine/store/dirty_map.hpp"
+#include "engine/store/intent_log.hpp"
+#include "engine/store/op.hpp"
+
+namespace gemel {
+
+// A request of a front end. The front end owns it and all that op's views point to until
+// on_complete, which comes exactly once, from the loop, never inside submit().
+class ClientOp : public ListLink {
+   public:
+    virtual ~ClientOp() = default;
+    // ok: acknowledged under the mirror's sync rule. Else the errno for the application:
+    // status.as_errno(). After `refused` (EROFS) or EIO of a deposed node nothing is promised.
+    virtual void on_complete(Status status) noexcept = 0;
+
+    Op op;
+};
+
+// A request for durability: fsync of one object, or of everything (object == none or the root).
+class ClientSync : public ListLink {
+   public:
+    virtual ~ClientSync() = default;
+    virtual void on_complete(Status status) noexcept = 0;
+
+    std::uint16_t volume = 0;
+    ObjectId object;
+};
+
+enum class ReplicaRole : std::uint8_t {
+    idle,       // refuses client ops; no session
+    alone,      // serves; acknowledges by itself; what the peer lacks is recorded
+    attaching,  // serves as alone, but acknowledges only what a connected peer holds too: a
+                // register swap that adds the peer is under way
+    primary,    // serves; every acknowledgement needs the peer
+    held,       // was primary, the session is lost: completes nothing until told
+    secondary,  // applies
+    target,     // is being filled by a resync; applies
+};
+
+class ReplicaEvents {
+   public:
+    // An op of the peer's could not be carried out here, or the log or a sync failed: this copy
+    // can't follow any more (secondary, target) or must not be the source (serving). `what` is a
+    // sentence for people.
+    virtual void on_local_failure(Status reason, const std::string& what) noexcept = 0;
+    // The peer says so of itself.
+    virtual void on_peer_failure(const std::string& what) noexcept = 0;
+    // First op about to be carried out while alone since begin_alone: the controller must draw and
+    // store a new history id and then call history_stored(); ops wait for it (protocol.md 3).
+    virtual void on_first_write_alone() noexcept = 0;
+    // Serving, role attaching or alone with a target: the resync is through (map empty, nothing
+    // outstanding, everything acknowledged).
+    virtual void on_resync_complete() noexcept = 0;
+    // A frame that belongs to the controller (mirror_state, control), or was not understood by the
+    // engine (then the controller closes the session).
+    virtual void on_control_frame(FrameType type, Bytes payload) noexcept = 0;
+    virtual void on_session_lost(Status reason) noexcept = 0;
+
+   protected:
+    ~ReplicaEvents() = default;
+};
+
+// Gets the resync frames of a session and is told when it may go on. resync/ implements a source
+// and a target; the replica forwards frames 40..48 in stream order.
+class ResyncParty {
+   public:
+    virtual ~ResyncParty() = default;
+    virtual void on_frame(FrameType type, Bytes payload) noexcept = 0;
+};
+
+struct ReplicaCounters {
+    std::uint64_t ops_executed = 0, ops_shipped = 0, ops_marked = 0, ops_applied = 0;
+    std::uint64_t bytes_shipped = 0, rounds = 0;
+    std::uint64_t unacknowledged_ops = 0;
+    Duration oldest_unfinished;  // age of the oldest op in flight; 0 when there is none
+};
+
+class Replica {
+   public:
+    struct Options {
+        Duration sync_interval = Duration::seconds(1);
+        std::uint64_t idle_rounds = 30;       // intents idle for so many rounds are cleared
+        std::size_t live_intents_max = 65536; // above it rounds clear whatever they may
+    };
+
+    // Requires: all references outlive it. `volumes[i]` is Op::volume i.
+    Replica(Loop& loop, LogSink& log, IntentLog& intents,
+            std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+            const Options& options) noexcept;
+    ~Replica();
+    Replica(const Replica&) = delete;
+    Replica& operator=(const Replica&) = delete;
+
+    // --- For front ends ----------------------------------------------------------------------
+    void submit(ClientOp& op) noexcept;
+    void sync(ClientSync& sync) noexcept;
+    [[nodiscard]] DirectoryVolume& volume(std::uint16_t index) noexcept;
+    [[nodiscard]] std::size_t volume_count() const noexcept;
+    [[nodiscard]] bool is_serving() const noexcept;  // alone, attaching, primary or held
+
+    // --- For the controller ------------------------------------------------------------------
+    [[nodiscard]] ReplicaRole role() const noexcept;
+    // Serve without a peer. Requires: role idle, secondary (its session closed) or held, and the
+    // register says {me} with `epoch`. From held: marks and answers the ops in flight. Else: the
+    // dirty map is made from the live intents.
+    void begin_alone(std::uint64_t epoch) noexcept;
+    void history_stored(Status status) noexcept;
+    // A session with a node that is to be filled. Requires: role alone. From here on ops are shipped
+    // where the map allows; the caller then makes a resync source on this link.
+    void attach_target(std::unique_ptr<PeerLink> link) noexcept;
+    // The swap that adds the peer is being sent: acknowledge only what both hold.
+    void begin_attaching() noexcept;
+    // ... its outcome: the peer is in the set, or is not (back to alone).
+    void finish_attaching(bool peer_in_set) noexcept;
+    // Apply what comes. Requires: role idle. `as_target`: being filled; else an in-sync secondary.
+    void begin_following(std::unique_ptr<PeerLink> link, bool as_target) noexcept;
+    // The resync is done and the register names both: from target to secondary.
+    void promote_to_secondary() noexcept;
+    // Stop: held and queued requests are answered EIO, the session is closed, role idle.
+    void stop() noexcept;
+    // Drain for a swap: refuse new ops (they wait), `done` when nothing is in flight and the
+    // peer has everything; then stop() or resume().
+    void quiesce(std::function<void(Status)> done) noexcept;
+    void resume() noexcept;
+    // Everything must be compared with the next target (full mode).
+    void require_full_compare() noexcept;
+
+    [[nodiscard]] PeerLink* link() noexcept;  // null without a session
+    void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
+    [[nodiscard]] DirtyMap& dirty_map(std::uint16_t volume) noexcept;
+    [[nodiscard]] IntentLog& intents() noexcept;
+    [[nodiscard]] const ReplicaCounters& counters() const noexcept;
+
+   private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gemel

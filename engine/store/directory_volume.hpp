@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// A directory as a volume of objects. Everything is addressed by ObjectId; the id is kept in the
+// extended attribute trusted.gemel.id of each object (identity.hpp) and led back to the inode by an
+// index of file handles (object_index.hpp), so it outlives renames, remounts and restarts.
+//
+// All calls are synchronous and belong to the loop's thread. They carry out changes as root; who
+// may do what was decided by the kernel at the mount. The tree is reached through `root`, a
+// descriptor opened before the path was covered by a mount.
+//
+// Layout inside the root: `.gemel/` (never shown, never replicated as a name) holds `orphans/`
+// (object 2), `detached/` (object 3) and `staging/` (objects being made).
+//
+// Invariants: an object has its id before it has a name; an id whose attribute does not carry this
+// inode's own handle is not an id (a copy of an object is a new object); `trusted.gemel.*` is
+// neither listed, read nor set through the calls below.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/log.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/io/vfs.hpp"
+#include "engine/store/op.hpp"
+
+namespace gemel {
+
+struct Attributes {
+    ObjectId id;
+    FileStat stat;  // inode and device are the backing file system's, never shown to applications
+};
+
+struct ListedEntry {
+    std::string name;
+    ObjectId id;
+    std::uint32_t mode = 0;
+    std::uint64_t next = 0;
+    FileStat stat;
+};
+
+class DirectoryVolume {
+   public:
+    struct Options {
+        Uuid volume_id;            // none: taken over from the root's attribute, or refused
+        std::string_view state_directory;  // absolute; its index/ is made if missing
+        std::uint16_t index = 0;   // Op::volume
+        std::size_t open_files_max = 1024;  // descriptors kept open at once
+    };
+
+    // Requires: `root` is an open directory; it becomes the volume's own. Makes `.gemel/` and gives
+    // the root its id where they are missing. Errors: unsupported (no trusted xattrs or no file
+    // handles here), foreign (the root belongs to another volume: see foreign_volume_id), errno.
+    static Result<std::unique_ptr<DirectoryVolume>> open(Loop& loop, LogSink& log, Fd root,
+                                                         const Options& options) noexcept;
+    // The volume id that a directory carries, or none; what a refusal names.
+    static Result<Uuid> volume_id_of(Vfs& vfs, Fd root) noexcept;
+    virtual ~DirectoryVolume() = default;
+
+    [[nodiscard]] virtual Uuid id() const noexcept = 0;
+    // Becomes part of another volume (first synchronisation): every old id is void from here on.
+    virtual Status adopt_volume_id(const Uuid& id) noexcept = 0;
+    // True when the root holds nothing but `.gemel` and lost+found.
+    virtual Result<bool> is_empty() noexcept = 0;
+
+    // --- Reading -----------------------------------------------------------------------------
+    // A name without an id (foreign change, first synchronisation) gets one if this node serves
+    // (see set_allotment), else the answer is corrupt. ENOENT, ENOTDIR, ESTALE.
+    virtual Result<Attributes> lookup(ObjectId parent, std::string_view name) noexcept = 0;
+    virtual Result<Attributes> attributes(ObjectId object) noexcept = 0;
+    virtual Result<ByteBuffer> read_link(ObjectId object) noexcept = 0;
+    // Appends at most `count_max` entries after `position` (0: start). None appended: the end.
+    virtual Status list(ObjectId directory, std::uint64_t position, std::size_t count_max,
+                        std::vector<ListedEntry>& entries) noexcept = 0;
+    // A descriptor of a regular file, valid until the next call on this volume or the loop's next
+    // turn unless pinned; the volume closes it. O_NOATIME. Pinned descriptors stay until unpin.
+    virtual Result<Fd> data_fd(ObjectId object) noexcept = 0;
+    virtual Result<Fd> pin(ObjectId object) noexcept = 0;
+    virtual void unpin(ObjectId object) noexcept = 0;
+    virtual Result<std::size_t> get_xattr(ObjectId object, std::string_view name,
+                                          MutableBytes buffer) noexcept = 0;
+    virtual Result<std::vector<std::string>> list_xattrs(ObjectId object) noexcept = 0;
+    virtual Result<FileSystemStat> stat_file_system() noexcept = 0;
+    virtual Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset, int whence) noexcept = 0;
+
+    // --- Changing ----------------------------------------------------------------------------
+    // New objects get ids (tag, first), (tag, first + 1), ... . Requires before any create.
+    virtual void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept = 0;
+    // The id that the next create gets; the caller makes its intent durable before.
+    [[nodiscard]] virtual ObjectId next_id() const noexcept = 0;
+    // Fills in what can be known of a request before it is executed and what its intents depend
+    // on: the object a name stands for (unlink, rename), the replaced object. No effect on disk.
+    virtual Status prepare(Op& op) noexcept = 0;
+    // Carries a request out on the serving node and fills op.resolved (and op.object for create).
+    // A short write shortens op.size and op.data. Errors leave the tree as it was, except where a
+    // write, allocate or copy_range failed in the middle (the caller mends the peer from here).
+    virtual Status execute(Op& op) noexcept = 0;
+    // Carries a resolved op out on a secondary, exactly. Any failure means this copy differs now.
+    virtual Status apply(const Op& op) noexcept = 0;
+
+    // --- Durability --------------------------------------------------------------------------
+    // Descriptors whose sync makes the object and the names that lead to it since the last
+    // sync_everything durable; pinned until the given objects are unpinned by finish_sync.
+    struct SyncPlan {
+        std::vector<Fd> files;
+        std::vector<ObjectId> pinned;
+    };
+    virtual Result<SyncPlan> plan_sync(ObjectId object) noexcept = 0;
+    virtual void finish_sync(const SyncPlan& plan, Status outcome) noexcept = 0;
+    // For a Job: the descriptor held on the file system for the daemon's life (syncfs reports
+    // every writeback error since it was opened) and the one on the index's.
+    [[nodiscard]] virtual Fd file_system_fd() const noexcept = 0;
+    [[nodiscard]] virtual Fd index_fd() const noexcept = 0;
+
+    // --- For a resync's target (engine-internal; see docs/resync.md) ----------------------------
+    // Makes an object of the given type with this id and no name but its place in detached/.
+    virtual Status make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint64_t special_device,
+                                 Bytes link_target) noexcept = 0;
+    [[nodiscard]] virtual bool exists(ObjectId id) noexcept = 0;
+    // The name in `parent` without following identity rules: id is none where it has no valid one.
+    virtual Result<Attributes> lookup_raw(ObjectId parent, std::string_view name) noexcept = 0;
+    // Gives the existing object at parent/name this id (adoption of an older copy by path).
+    virtual Status adopt(ObjectId parent, std::string_view name, ObjectId id) noexcept = 0;
+    // Puts the object under this name: moves a directory, links another kind (out of detached/: moves).
+    virtual Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept = 0;
+    // Takes a name away without destroying what it stands for: the last name moves to detached/.
+    virtual Status detach(ObjectId parent, std::string_view name) noexcept = 0;
+    // Removes everything in detached/ (or orphans/) for good.
+    virtual Status empty_directory(ObjectId directory) noexcept = 0;
+    // Sets mode, owner, times, size and all xattrs and ACLs to exactly these.
+    struct FullAttributes {
+        FileStat stat;
+        std::vector<std::pair<std::string, ByteBuffer>> xattrs;
+    };
+    virtual Result<FullAttributes> full_attributes(ObjectId id) noexcept = 0;
+    virtual Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept = 0;
+};
+
+}  // namespace gemel

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the peer lacks, in the serving node's memory: for each object which ranges of its content,
+// whether its attributes, whether (a directory's) names, and whether the object as a whole is
+// missing there. Made from the ops carried out while the peer was away (ranges of kDirtyUnit),
+// and after a restart from the intents (coarse). The map is always a superset of the difference.
+//
+// Full mode (first synchronisation, or "must be compared"): everything counts as dirty and absent
+// until set_known() says that the resync has dealt with it; one bit an object of memory.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "engine/base/units.hpp"
+
+namespace gemel {
+
+inline constexpr std::uint64_t kDirtyUnit = 64 * kKiB;
+
+struct DirtyRange {
+    std::uint64_t begin = 0;  // bytes, multiple of kDirtyUnit
+    std::uint64_t end = 0;    // exclusive; kEndOfObject: whatever follows
+    static constexpr std::uint64_t kEndOfObject = ~std::uint64_t{0};
+
+    friend bool operator==(const DirtyRange&, const DirtyRange&) noexcept = default;
+};
+
+// Set of disjoint sorted ranges, at most kRangesMax; beyond that the two nearest are merged (a
+// superset), so that an object costs at most about 200 bytes.
+class DirtyRanges {
+   public:
+    static constexpr std::size_t kRangesMax = 10;
+    // Rounds outwards to kDirtyUnit. Requires: size > 0.
+    void add(std::uint64_t offset, std::uint64_t size) noexcept;
+    void add_all() noexcept;
+    // Removes what lies wholly inside [begin, end), both multiples of kDirtyUnit (or end of object).
+    void remove(std::uint64_t begin, std::uint64_t end) noexcept;
+    [[nodiscard]] bool intersects(std::uint64_t offset, std::uint64_t size) const noexcept;
+    [[nodiscard]] bool empty() const noexcept { return ranges_.empty(); }
+    [[nodiscard]] const std::vector<DirtyRange>& ranges() const noexcept { return ranges_; }
+    // Sum of lengths; an open end counts up to `object_size`.
+    [[nodiscard]] std::uint64_t bytes(std::uint64_t object_size) const noexcept;
+
+   private:
+    std::vector<DirtyRange> ranges_;
+};
+
+struct DirtyObject {
+    bool absent = false;      // the peer does not have the object at all
+    bool attributes = false;
+    bool names = false;
+    DirtyRanges content;
+
+    [[nodiscard]] bool empty() const noexcept {
+        return !absent && !attributes && !names && content.empty();
+    }
+};
+
+class DirtyMap {
+   public:
+    void mark_content(ObjectId object, std::uint64_t offset, std::uint64_t size) noexcept;
+    void mark_all_content(ObjectId object) noexcept;
+    void mark_attributes(ObjectId object) noexcept;
+    void mark_names(ObjectId directory) noexcept;
+    // The object was made while the peer was away: absent, all content, attributes and names.
+    void mark_absent(ObjectId object) noexcept;
+    // The object is gone here; whatever differed of it is settled by the names.
+    void forget(ObjectId object) noexcept;
+
+    [[nodiscard]] bool is_absent(ObjectId object) const noexcept;
+    [[nodiscard]] bool names_dirty(ObjectId directory) const noexcept;
+    [[nodiscard]] bool attributes_dirty(ObjectId object) const noexcept;
+    [[nodiscard]] bool content_dirty(ObjectId object, std::uint64_t offset,
+                                     std::uint64_t size) const noexcept;
+    [[nodiscard]] bool any_content_dirty(ObjectId object) const noexcept;
+
+    // The resync has put this aspect into the stream; later ops on it are shipped behind it.
+    void clear_absent(ObjectId object) noexcept;
+    void clear_attributes(ObjectId object) noexcept;
+    void clear_names(ObjectId directory) noexcept;
+    void clear_content(ObjectId object, std::uint64_t begin, std::uint64_t end) noexcept;
+
+    // Full mode: see above. begin_full forgets all that was known.
+    void begin_full() noexcept;
+    void end_full() noexcept;
+    [[nodiscard]] bool is_full() const noexcept { return full_; }
+    [[nodiscard]] bool is_known(ObjectId object) const noexcept;
+    // From here on the object is dirty only where it is marked. Marks it as all dirty but not absent
+    // when `still_dirty` (its skeleton is in the stream, its parts follow).
+    void set_known(ObjectId object, bool still_dirty) noexcept;
+
+    // The explicitly marked objects. Null: not marked.
+    [[nodiscard]] const DirtyObject* find(ObjectId object) const noexcept;
+    [[nodiscard]] std::size_t object_count() const noexcept { return objects_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return !full_ && objects_.empty(); }
+    // Any marked object whose id is greater than `after` in id order, wrapping not; none at the end.
+    [[nodiscard]] ObjectId next_after(ObjectId after) const noexcept;
+
+   private:
+    DirtyObject& entry(ObjectId object) noexcept;
+    void drop_if_empty(ObjectId object) noexcept;
+
+    std::map<ObjectId, DirtyObject> objects_;
+    bool full_ = false;
+    // Full mode: bit sequence % 64 of word sequence / 64, for each tag.
+    std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> known_;
+};
+
+}  // namespace gemel
