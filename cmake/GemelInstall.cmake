@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What `cmake --install` puts where: binaries, systemd units, manual pages, documents, and the
+# libraries with their headers and package files for embedders (find_package(gemel), gemel.pc).
+# Needs every target; included last.
+
+include(CMakePackageConfigHelpers)
+
+set(GEMEL_SBIN "${CMAKE_INSTALL_FULL_SBINDIR}")
+set(GEMEL_CONFIG "/etc/gemel/gemel.toml")
+set(GEMEL_UNIT_DIR "lib/systemd/system" CACHE STRING
+    "Where the systemd units go")
+
+foreach(name IN ITEMS gemeld)
+    if(TARGET ${name})
+        install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+    endif()
+endforeach()
+foreach(name IN ITEMS gemel gemel-bench gemel-sim)
+    if(TARGET ${name})
+        install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    endif()
+endforeach()
+
+foreach(unit IN ITEMS gemeld gemeld-witness gemel-guard)
+    configure_file("packaging/systemd/${unit}.service.in" "packaging/${unit}.service" @ONLY)
+    install(FILES "${PROJECT_BINARY_DIR}/packaging/${unit}.service"
+        DESTINATION "${GEMEL_UNIT_DIR}")
+endforeach()
+
+foreach(page IN ITEMS gemel.1 gemel.toml.5 gemeld.8)
+    string(REGEX MATCH "[0-9]$" section ${page})
+    install(FILES "docs/man/${page}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
+endforeach()
+install(FILES README.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY docs/ DESTINATION "${CMAKE_INSTALL_DOCDIR}/docs" FILES_MATCHING PATTERN "*.md")
+
+# The engine and what connects two of it; configuration and applications are gemeld's business.
+set(exported gemel_base gemel_io gemel_uring gemel_store gemel_mirror gemel_engine gemel_netdev
+    gemel_resync)
+set(headers "${CMAKE_INSTALL_INCLUDEDIR}/gemel")
+foreach(library IN LISTS exported)
+    target_include_directories(${library} INTERFACE $<INSTALL_INTERFACE:${headers}>)
+endforeach()
+install(TARGETS ${exported} EXPORT gemel-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY engine netdev resync DESTINATION "${headers}"
+    FILES_MATCHING PATTERN "*.hpp" PATTERN "sim" EXCLUDE)
+
+set(package "${CMAKE_INSTALL_LIBDIR}/cmake/gemel")
+configure_package_config_file(cmake/gemel-config.cmake.in gemel-config.cmake
+    INSTALL_DESTINATION "${package}")
+write_basic_package_version_file(gemel-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/gemel-config.cmake"
+    "${PROJECT_BINARY_DIR}/gemel-config-version.cmake" DESTINATION "${package}")
+install(EXPORT gemel-targets NAMESPACE gemel:: DESTINATION "${package}")
+
+# For builds without CMake: every archive that has code, the dependent ones first.
+set(GEMEL_PC_LIBS "")
+foreach(library IN ITEMS netdev resync mirror store uring io base)
+    get_target_property(type gemel_${library} TYPE)
+    if(type STREQUAL "STATIC_LIBRARY")
+        string(APPEND GEMEL_PC_LIBS " -lgemel_${library}")
+    endif()
+endforeach()
+file(RELATIVE_PATH GEMEL_PC_HEADERS "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/${headers}")
+configure_file(cmake/gemel.pc.in gemel.pc @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/gemel.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
