@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// gemel.toml, the same file on every node, as plain values. Loading reports every mistake of the
+// file at once, each as `file:line:column: sentence`, and touches nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/base/bytes.hpp"
+#include "engine/base/checksum.hpp"
+#include "engine/base/units.hpp"
+#include "engine/io/network.hpp"
+#include "netdev/virtual_ip.hpp"
+
+namespace gemel {
+
+enum class SyncMode : std::uint8_t { write, fsync, async };
+std::string_view sync_mode_name(SyncMode mode) noexcept;
+
+enum class ArbiterKind : std::uint8_t { none, witness, etcd, ping };
+std::string_view arbiter_kind_name(ArbiterKind kind) noexcept;
+
+struct NodeConfig {
+    std::string name;
+    std::vector<SocketAddress> links;  // at least one; the first carries the data
+};
+
+struct FailoverConfig {
+    Duration heartbeat = Duration::milliseconds(100);
+    Duration detect = Duration::seconds(1);  // at least three heartbeats
+};
+
+struct ArbiterConfig {
+    ArbiterKind kind = ArbiterKind::none;
+    SocketAddress address;  // of a witness
+};
+
+struct MirrorConfig {
+    std::string name;                   // letters, digits, '.', '_', '-'; at most 63
+    std::array<std::string, 2> nodes;   // the first is preferred at the very first start
+    std::vector<std::string> directories;  // absolute, normalized, neither equal nor nested
+    std::vector<std::string> exclude;      // globs; kept per node, not replicated
+    SyncMode sync = SyncMode::write;
+    Duration sync_interval = Duration::seconds(1);
+    std::vector<VirtualAddress> virtual_ips;
+    std::string start;  // empty: none
+    std::string stop;
+    Duration start_timeout = Duration::seconds(60);
+    Duration stop_timeout = Duration::seconds(60);
+
+    [[nodiscard]] bool has_node(std::string_view node) const noexcept {
+        return nodes[0] == node || nodes[1] == node;
+    }
+    // Requires: has_node(node).
+    [[nodiscard]] const std::string& peer_of(std::string_view node) const noexcept {
+        return nodes[0] == node ? nodes[1] : nodes[0];
+    }
+};
+
+struct Config {
+    std::string cluster;
+    std::string key_file;
+    std::vector<NodeConfig> nodes;  // in the order of the file, as are the mirrors
+    FailoverConfig failover;
+    ArbiterConfig arbiter;
+    std::vector<MirrorConfig> mirrors;
+
+    // Null when there is none of that name.
+    [[nodiscard]] const NodeConfig* find_node(std::string_view name) const noexcept;
+    [[nodiscard]] const MirrorConfig* find_mirror(std::string_view name) const noexcept;
+};
+
+// One mistake. Line and column count from 1; both are 0 when it has no place in the file.
+struct ConfigError {
+    std::string file;
+    std::uint32_t line = 0;
+    std::uint32_t column = 0;
+    std::string sentence;
+
+    [[nodiscard]] std::string to_string() const;  // "gemel.toml:17:9: unknown key ..."
+};
+
+struct ConfigContext {
+    // Directories of the daemon that no mirrored directory may contain or lie in; empty: unknown.
+    std::string state_directory;
+    std::string run_directory;
+    // Look whether the key file exists.
+    bool check_key_file = true;
+};
+
+struct ConfigResult {
+    std::optional<Config> config;     // present exactly when there are no errors
+    std::vector<ConfigError> errors;  // in the order of the file
+};
+
+// `file` is the name used in the errors.
+ConfigResult parse_config(std::string_view text, const std::string& file,
+                          const ConfigContext& context);
+ConfigResult load_config(const std::string& path, const ConfigContext& context);
+
+// What two nodes must describe alike for a mirror to be replicated: its own keys, and the cluster's
+// that it depends on. Sorted by key; values in one canonical form, so that "1s" equals "1000ms".
+using ConfigListing = std::vector<std::pair<std::string, std::string>>;
+// Requires: `mirror` is one of `config`.
+ConfigListing config_listing(const Config& config, const MirrorConfig& mirror);
+Digest128 config_digest(const ConfigListing& listing);
+// For the wire. Decoding gives none for anything that encoding did not make.
+ByteBuffer encode_listing(const ConfigListing& listing);
+std::optional<ConfigListing> decode_listing(Bytes data);
+// Names the first key that differs with both values; empty when none does:
+// "'sync-interval' in [mirror.db] is 1s on alpha and 2s on beta".
+std::string describe_difference(const ConfigListing& ours, std::string_view our_node,
+                                const ConfigListing& theirs, std::string_view their_node);
+
+}  // namespace gemel

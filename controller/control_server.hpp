@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/1.1 with JSON on the unix socket `<run>/control.sock`: how `gemel` and curl reach the daemon.
+//
+//   GET  /v1/version                     {"version":"0.1.0"}
+//   GET  /v1/status[/MIRROR]             status_json.hpp
+//   GET  /v1/events?since=N&wait=S       events above number N, waiting at most S seconds for one
+//   GET  /v1/doctor                      doctor.hpp
+//   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync;
+//                                        body: none or {"force":true}, {"repair":true}, {"full":true}
+//
+// Every failure is {"error": "sentence"}. An own thread speaks HTTP; it hands requests to the
+// daemon's loop and suspends their connections, so that no thread waits for an answer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controller/event_log.hpp"
+#include "controller/status_model.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
+
+namespace gemel {
+
+enum class ControlVerb : std::uint8_t { start, stop, release, swap, promote, verify, resync };
+std::string_view control_verb_name(ControlVerb verb) noexcept;
+
+struct ControlCommand {
+    std::string mirror;
+    ControlVerb verb = ControlVerb::start;
+    bool force = false;   // promote; always true when it arrives: the server refuses it otherwise
+    bool repair = false;  // verify
+    bool full = false;    // resync; always true when it arrives
+};
+
+struct ControlReply {
+    // 200 done; 404 no such mirror; 409 refused in this state; 500 failed.
+    unsigned http_status = 200;
+    std::string json = "{}";
+
+    static ControlReply done() { return {}; }
+    // {"error": sentence}
+    static ControlReply error(unsigned http_status, std::string_view sentence);
+};
+
+// What the daemon lends the server. All calls come on the daemon's loop.
+class ControlApi {
+   public:
+    // State of every mirror now.
+    virtual NodeStatus status() = 0;
+    // Carries out a command. `reply` is called once, on the loop, inside the call or later: when
+    // the command is done or has been refused. A command for an unknown mirror never arrives.
+    virtual void command(const ControlCommand& command,
+                         std::function<void(ControlReply)> reply) = 0;
+
+   protected:
+    ~ControlApi() = default;
+};
+
+class ControlServer {
+   public:
+    static constexpr std::size_t kBodySizeMax = 4096;
+    static constexpr unsigned kConnectionsMax = 256;
+
+    // Requires: all three outlive it.
+    ControlServer(Loop& loop, ControlApi& api, EventLog& events);
+    // As stop().
+    ~ControlServer();
+    ControlServer(const ControlServer&) = delete;
+    ControlServer& operator=(const ControlServer&) = delete;
+
+    // Listens on `<run_directory>/control.sock` (mode 0600), replacing the socket of a dead daemon.
+    // On failure `sentence` says why: another daemon lives there, no permission, path too long.
+    Status start(const std::string& run_directory, std::string& sentence);
+    // Answers what is under way with 503, removes the socket, ends the thread. On the loop.
+    void stop();
+
+   private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gemel
