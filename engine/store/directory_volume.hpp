@@ -8,7 +8,8 @@
 // descriptor opened before the path was covered by a mount.
 //
 // Layout inside the root: `.gemel/` (never shown, never replicated as a name) holds `orphans/`
-// (object 2), `detached/` (object 3) and `staging/` (objects being made).
+// (object 2), `detached/` (object 3) and `staging/` (objects being made). `lost+found` in the root
+// belongs to the file system and is treated alike. A name on another device answers EXDEV.
 //
 // Invariants: an object has its id before it has a name; an id whose attribute does not carry this
 // inode's own handle is not an id (a copy of an object is a new object); `trusted.gemel.*` is
@@ -16,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +76,7 @@ class DirectoryVolume {
     virtual Result<Attributes> attributes(ObjectId object) noexcept = 0;
     virtual Result<ByteBuffer> read_link(ObjectId object) noexcept = 0;
     // Appends at most `count_max` entries after `position` (0: start). None appended: the end.
+    // While this node does not serve, a name without a valid id is listed with id none.
     virtual Status list(ObjectId directory, std::uint64_t position, std::size_t count_max,
                         std::vector<ListedEntry>& entries) noexcept = 0;
     // A descriptor of a regular file, valid until the next call on this volume or the loop's next
@@ -90,6 +93,7 @@ class DirectoryVolume {
     // --- Changing ----------------------------------------------------------------------------
     // New objects get ids (tag, first), (tag, first + 1), ... . Requires before any create.
     virtual void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept = 0;
+    // Tag 0 ends it: this node does not serve any more.
     // The id that the next create gets; the caller makes its intent durable before.
     [[nodiscard]] virtual ObjectId next_id() const noexcept = 0;
     // Fills in what can be known of a request before it is executed and what its intents depend
@@ -108,9 +112,21 @@ class DirectoryVolume {
     struct SyncPlan {
         std::vector<Fd> files;
         std::vector<ObjectId> pinned;
+        std::vector<ObjectId> named;  // objects whose new names the plan makes durable
+        std::uint64_t mark = 0;       // changes up to here are covered
     };
     virtual Result<SyncPlan> plan_sync(ObjectId object) noexcept = 0;
     virtual void finish_sync(const SyncPlan& plan, Status outcome) noexcept = 0;
+    // Around a sync of the whole file system: take the mark before it begins, hand it back when it
+    // has ended well. Names and data up to the mark need no sync of their own any more.
+    [[nodiscard]] virtual std::uint64_t sync_mark() const noexcept = 0;
+    virtual void names_synced(std::uint64_t mark) noexcept = 0;
+    // True when most descriptors kept open hold data not yet synced: a round now, off the loop,
+    // spares a sync of the whole file system on the loop when they run out.
+    [[nodiscard]] virtual bool wants_sync() const noexcept = 0;
+    // Called (inside a call on the volume) when such a sync on the loop failed: none of what was
+    // written since the last good one can be relied on.
+    virtual void set_writeback_failure_handler(std::function<void(Status)> handler) noexcept = 0;
     // For a Job: the descriptor held on the file system for the daemon's life (syncfs reports
     // every writeback error since it was opened) and the one on the index's.
     [[nodiscard]] virtual Fd file_system_fd() const noexcept = 0;
@@ -138,6 +154,14 @@ class DirectoryVolume {
     };
     virtual Result<FullAttributes> full_attributes(ObjectId id) noexcept = 0;
     virtual Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept = 0;
+
+    // --- Repair --------------------------------------------------------------------------------
+    // Walks the whole tree and writes the index of handles from the attributes found. open() does
+    // so by itself after a crash of the machine or when the index is missing.
+    virtual Status rebuild_index() noexcept = 0;
+    // At open the root carried this volume's id on a foreign inode: the tree was restored or copied
+    // and has to be compared whole.
+    [[nodiscard]] virtual bool was_restored() const noexcept = 0;
 };
 
 }  // namespace gemel
