@@ -8,11 +8,11 @@
 // until set_known() says that the resync has dealt with it; one bit an object of memory.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "engine/base/units.hpp"
@@ -37,7 +37,8 @@ class DirtyRanges {
     // Rounds outwards to kDirtyUnit. Requires: size > 0.
     void add(std::uint64_t offset, std::uint64_t size) noexcept;
     void add_all() noexcept;
-    // Removes what lies wholly inside [begin, end), both multiples of kDirtyUnit (or end of object).
+    // Removes what lies inside [begin, end), both multiples of kDirtyUnit (or end of object). Where
+    // that would split a range of a full set it removes nothing; from a range's edge it always does.
     void remove(std::uint64_t begin, std::uint64_t end) noexcept;
     [[nodiscard]] bool intersects(std::uint64_t offset, std::uint64_t size) const noexcept;
     [[nodiscard]] bool empty() const noexcept { return ranges_.empty(); }
@@ -46,6 +47,8 @@ class DirtyRanges {
     [[nodiscard]] std::uint64_t bytes(std::uint64_t object_size) const noexcept;
 
    private:
+    void merge_nearest() noexcept;
+
     std::vector<DirtyRange> ranges_;
 };
 
@@ -106,8 +109,10 @@ class DirtyMap {
 
     std::map<ObjectId, DirtyObject> objects_;
     bool full_ = false;
-    // Full mode: bit sequence % 64 of word sequence / 64, for each tag.
-    std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> known_;
+    // Full mode: one bit an id, in pages of kIdsPerPage ids (a stray id costs one page, no more).
+    static constexpr std::uint64_t kIdsPerPage = 4096;
+    using KnownPage = std::array<std::uint64_t, kIdsPerPage / 64>;
+    std::unordered_map<std::uint64_t, KnownPage> known_;
 };
 
 }  // namespace gemel
