@@ -10,8 +10,8 @@ namespace gemel {
 
 }  // namespace gemel
 
-#define GEMEL_ASSERT(condition)                                           \
-    do {                                                                  \
-        if (!(condition)) [[unlikely]]                                    \
-            ::gemel::assertion_failed(#condition, __FILE__, __LINE__);    \
+#define GEMEL_ASSERT(condition)                                        \
+    do {                                                               \
+        if (!(condition)) [[unlikely]]                                 \
+            ::gemel::assertion_failed(#condition, __FILE__, __LINE__); \
     } while (false)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Little-endian encoding of our own formats. A reader never reads past its end: after the first
-// short or invalid read it stays failed and returns zeros, so a decoder checks ok() once, at its end.
+// short or invalid read it stays failed and returns zeros, so a decoder checks ok() once, at its
+// end.
 #pragma once
+
+#include "engine/base/units.hpp"
 
 #include <bit>
 #include <cstddef>
@@ -12,8 +15,6 @@
 #include <string_view>
 #include <type_traits>
 #include <vector>
-
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -62,8 +63,8 @@ class ByteReader {
     explicit ByteReader(Bytes data) noexcept : data_(data) {}
 
     template <typename T>
-        requires std::is_integral_v<T> || std::is_enum_v<T>
-    T get() noexcept {
+        requires std::is_integral_v<T> || std::is_enum_v<T> T get()
+    noexcept {
         T value{};
         const Bytes raw = bytes(sizeof value);
         if (raw.size() == sizeof value) std::memcpy(&value, raw.data(), sizeof value);

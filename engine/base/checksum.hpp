@@ -3,9 +3,9 @@
 // comes from a peer is trusted only after the handshake has proved the cluster key.
 #pragma once
 
-#include <cstdint>
-
 #include "engine/base/bytes.hpp"
+
+#include <cstdint>
 
 namespace gemel {
 

@@ -3,9 +3,9 @@
 // in at most one list for each ListLink it has; the list never owns it.
 #pragma once
 
-#include <cstddef>
-
 #include "engine/base/assert.hpp"
+
+#include <cstddef>
 
 namespace gemel {
 

@@ -4,10 +4,10 @@
 // Not for secrets: challenges and keys come from Loop::secure_random.
 #pragma once
 
-#include <cstdint>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/units.hpp"
+
+#include <cstdint>
 
 namespace gemel {
 

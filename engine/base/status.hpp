@@ -5,6 +5,8 @@
 // disk is validated into a Status and never asserted on; our own bugs are GEMEL_ASSERT.
 #pragma once
 
+#include "engine/base/assert.hpp"
+
 #include <cerrno>
 #include <cstdint>
 #include <new>
@@ -13,24 +15,22 @@
 #include <type_traits>
 #include <utility>
 
-#include "engine/base/assert.hpp"
-
 namespace gemel {
 
 enum class Code : std::uint8_t {
     ok = 0,
-    errno_failure,     // the kernel's answer; Status::error() is the errno
-    corrupt,           // bytes on disk or on the wire fail their checksum or bounds
-    foreign,           // belongs to another mirror, volume, cluster or format version
-    refused,           // allowed by nobody in this state; nothing was done
+    errno_failure,  // the kernel's answer; Status::error() is the errno
+    corrupt,        // bytes on disk or on the wire fail their checksum or bounds
+    foreign,        // belongs to another mirror, volume, cluster or format version
+    refused,        // allowed by nobody in this state; nothing was done
     not_found,
-    cancelled,         // the owner stopped before it could happen
-    disconnected,      // the peer or the service is gone
+    cancelled,     // the owner stopped before it could happen
+    disconnected,  // the peer or the service is gone
     timed_out,
-    unsupported,       // this kernel or file system lacks it
-    conflict,          // somebody else changed it first (compare-and-swap lost)
-    outcome_unknown,   // it may have happened; ask again before relying on either
-    too_large,         // beyond a stated limit
+    unsupported,      // this kernel or file system lacks it
+    conflict,         // somebody else changed it first (compare-and-swap lost)
+    outcome_unknown,  // it may have happened; ask again before relying on either
+    too_large,        // beyond a stated limit
 };
 
 // Short fixed name of a code, for logs: "corrupt", "refused", ...
@@ -128,9 +128,8 @@ class [[nodiscard]] Result {
 }  // namespace gemel
 
 // Leaves the function with the Status of `expression` unless it is ok.
-#define GEMEL_TRY(expression)                                     \
-    do {                                                          \
-        if (const ::gemel::Status gemel_try_status = (expression); \
-            !gemel_try_status.ok())                               \
-            return gemel_try_status;                              \
+#define GEMEL_TRY(expression)                                                              \
+    do {                                                                                   \
+        if (const ::gemel::Status gemel_try_status = (expression); !gemel_try_status.ok()) \
+            return gemel_try_status;                                                       \
     } while (false)

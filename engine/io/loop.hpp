@@ -7,16 +7,16 @@
 // is no recursion, and a caller's state is settled before it hears of an outcome.
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <string>
-
 #include "engine/base/bytes.hpp"
 #include "engine/base/intrusive_list.hpp"
 #include "engine/base/prng.hpp"
 #include "engine/base/status.hpp"
 #include "engine/base/units.hpp"
 #include "engine/io/vfs.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <string>
 
 namespace gemel {
 

@@ -3,15 +3,15 @@
 // called from the loop only, never inside a call of theirs.
 #pragma once
 
+#include "engine/base/bytes.hpp"
+#include "engine/base/status.hpp"
+#include "engine/base/units.hpp"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "engine/base/bytes.hpp"
-#include "engine/base/status.hpp"
-#include "engine/base/units.hpp"
 
 namespace gemel {
 

@@ -9,18 +9,17 @@
 // Errors are Status::from_errno with Linux's errno unless a method names another.
 #pragma once
 
-#include <sys/types.h>
+#include "engine/base/bytes.hpp"
+#include "engine/base/status.hpp"
+#include "engine/base/units.hpp"
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <utility>
 #include <vector>
-
-#include "engine/base/bytes.hpp"
-#include "engine/base/status.hpp"
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -69,10 +68,10 @@ struct FileSystemStat {
 };
 
 struct DirectoryEntry {
-    std::string name;          // never "." or ".."
+    std::string name;  // never "." or ".."
     std::uint64_t inode = 0;
-    std::uint8_t type = 0;     // DT_REG, DT_DIR, ..., DT_UNKNOWN where the file system does not say
-    std::uint64_t next = 0;    // position to continue after this entry (d_off)
+    std::uint8_t type = 0;   // DT_REG, DT_DIR, ..., DT_UNKNOWN where the file system does not say
+    std::uint64_t next = 0;  // position to continue after this entry (d_off)
 };
 
 // A time to set: the given one, or "leave as it is" when !set.
@@ -102,16 +101,19 @@ class Vfs {
     virtual Result<FileSystemStat> stat_file_system(Fd file) noexcept = 0;
 
     // May be short; 0 is the end of the file.
-    virtual Result<std::size_t> pread(Fd file, MutableBytes buffer, std::uint64_t offset) noexcept = 0;
+    virtual Result<std::size_t> pread(Fd file, MutableBytes buffer,
+                                      std::uint64_t offset) noexcept = 0;
     // May be short, then at least one byte was written.
     virtual Result<std::size_t> pwrite(Fd file, Bytes data, std::uint64_t offset) noexcept = 0;
     virtual Status truncate(Fd file, std::uint64_t size) noexcept = 0;
     // `mode`: FALLOC_FL_* of <linux/falloc.h>.
-    virtual Status allocate(Fd file, int mode, std::uint64_t offset, std::uint64_t size) noexcept = 0;
+    virtual Status allocate(Fd file, int mode, std::uint64_t offset,
+                            std::uint64_t size) noexcept = 0;
     // `whence`: SEEK_DATA or SEEK_HOLE. ENXIO: beyond the end, or no data after `offset`.
     virtual Result<std::uint64_t> seek(Fd file, std::uint64_t offset, int whence) noexcept = 0;
     virtual Result<std::size_t> copy_range(Fd source, std::uint64_t source_offset, Fd target,
-                                           std::uint64_t target_offset, std::size_t size) noexcept = 0;
+                                           std::uint64_t target_offset,
+                                           std::size_t size) noexcept = 0;
     // Waits for the disk. ok: everything that completed before the call is durable.
     virtual Status sync(Fd file, bool data_only) noexcept = 0;
     virtual Status sync_file_system(Fd file) noexcept = 0;
@@ -147,7 +149,8 @@ class Vfs {
     virtual Status set_times(Fd file, TimeChange accessed, TimeChange modified) noexcept = 0;
     // Returns the value's size; with an empty buffer only the size. ENODATA: not there.
     // ERANGE: the buffer is too small.
-    virtual Result<std::size_t> get_xattr(Fd file, std::string_view name, MutableBytes buffer) noexcept = 0;
+    virtual Result<std::size_t> get_xattr(Fd file, std::string_view name,
+                                          MutableBytes buffer) noexcept = 0;
     // `flags`: 0, XATTR_CREATE or XATTR_REPLACE.
     virtual Status set_xattr(Fd file, std::string_view name, Bytes value, int flags) noexcept = 0;
     virtual Status remove_xattr(Fd file, std::string_view name) noexcept = 0;

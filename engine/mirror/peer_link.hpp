@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the engine needs of a connection to the peer: ordered, authenticated frames. netdev
-// implements it over a stream; a test may implement it by a queue. One session = one PeerLink: after
-// on_lost nothing is delivered any more and a new session starts with a new PeerLink.
+// implements it over a stream; a test may implement it by a queue. One session = one PeerLink:
+// after on_lost nothing is delivered any more and a new session starts with a new PeerLink.
 #pragma once
-
-#include <cstdint>
 
 #include "engine/base/bytes.hpp"
 #include "engine/base/status.hpp"
+
+#include <cstdint>
 
 namespace gemel {
 

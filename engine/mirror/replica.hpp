@@ -7,11 +7,22 @@
 // Invariants kept here:
 //   I1  a region is touched on a node only after its intent is durable on that node;
 //   I2  the order of frames in the stream is the order of local execution;
-//   I3  an op is acknowledged only when it has completed here, and (while the peer is in the in-sync
+//   I3  an op is acknowledged only when it has completed here, and (while the peer is in the
+//   in-sync
 //       set, or a swap that adds it is under way) when the peer has acknowledged it too;
 //   I4  whatever the peer may lack is in the dirty map or among the unacknowledged ops;
 //   I5  an intent is cleared only after a round that both nodes have synced.
 #pragma once
+
+#include "engine/base/intrusive_list.hpp"
+#include "engine/base/log.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/mirror/intent_rules.hpp"
+#include "engine/mirror/peer_link.hpp"
+#include "engine/store/directory_volume.hpp"
+#include "engine/store/dirty_map.hpp"
+#include "engine/store/intent_log.hpp"
+#include "engine/store/op.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -19,15 +30,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include "engine/base/intrusive_list.hpp"
-#include "engine/base/log.hpp"
-#include "engine/io/loop.hpp"
-#include "engine/mirror/peer_link.hpp"
-#include "engine/store/directory_volume.hpp"
-#include "engine/store/dirty_map.hpp"
-#include "engine/store/intent_log.hpp"
-#include "engine/store/op.hpp"
 
 namespace gemel {
 
@@ -92,7 +94,15 @@ class ReplicaEvents {
 class ResyncParty {
    public:
     virtual ~ResyncParty() = default;
-    virtual void on_frame(FrameType type, Bytes payload) noexcept = 0;
+    // Target: what applying this frame will touch; made durable before on_frame is called.
+    // Errors: corrupt (the session ends).
+    virtual Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept = 0;
+    // Errors: corrupt (the session ends). A disk's error is reported by Replica::fail_locally.
+    virtual Status on_frame(FrameType type, Bytes payload) noexcept = 0;
+    // Source: ops were acknowledged or executed; a place to go on with work that waited.
+    virtual void on_progress() noexcept = 0;
+    // The session is over; what was sent and not answered counts as not sent.
+    virtual void on_session_lost() noexcept = 0;
 };
 
 struct ReplicaCounters {
@@ -106,8 +116,8 @@ class Replica {
    public:
     struct Options {
         Duration sync_interval = Duration::seconds(1);
-        std::uint64_t idle_rounds = 30;       // intents idle for so many rounds are cleared
-        std::size_t live_intents_max = 65536; // above it rounds clear whatever they may
+        std::uint64_t idle_rounds = 30;        // intents idle for so many rounds are cleared
+        std::size_t live_intents_max = 65536;  // above it rounds clear whatever they may
     };
 
     // Requires: all references outlive it. `volumes[i]` is Op::volume i.
@@ -132,8 +142,8 @@ class Replica {
     // dirty map is made from the live intents.
     void begin_alone(std::uint64_t epoch) noexcept;
     void history_stored(Status status) noexcept;
-    // A session with a node that is to be filled. Requires: role alone. From here on ops are shipped
-    // where the map allows; the caller then makes a resync source on this link.
+    // A session with a node that is to be filled. Requires: role alone. From here on ops are
+    // shipped where the map allows; the caller then makes a resync source on this link.
     void attach_target(std::unique_ptr<PeerLink> link) noexcept;
     // The swap that adds the peer is being sent: acknowledge only what both hold.
     void begin_attaching() noexcept;
@@ -151,6 +161,21 @@ class Replica {
     void resume() noexcept;
     // Everything must be compared with the next target (full mode).
     void require_full_compare() noexcept;
+
+    // --- For a resync ------------------------------------------------------------------------
+    // Source: the intents of both nodes are united in the dirty map: ops go to the peer from here
+    // on.
+    void start_shipping() noexcept;
+    // Source: adds what `key` (an intent of either node) covers to the dirty map.
+    void mark_intent(const IntentKey& key) noexcept;
+    // Source: every op shipped so far has been acknowledged.
+    [[nodiscard]] bool all_acknowledged() const noexcept;
+    // Source: dirty maps empty, all answered: tells the controller.
+    void report_resync_complete() noexcept;
+    // Either: this node's disk failed during a resync step.
+    void fail_locally(Status reason, const std::string& what) noexcept;
+    // Everything on this node becomes durable; `done` from the loop.
+    void sync_everything(std::function<void(Status)> done) noexcept;
 
     [[nodiscard]] PeerLink* link() noexcept;  // null without a session
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;

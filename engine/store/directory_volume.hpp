@@ -16,6 +16,12 @@
 // neither listed, read nor set through the calls below.
 #pragma once
 
+#include "engine/base/log.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/io/vfs.hpp"
+#include "engine/store/op.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,12 +29,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/base/log.hpp"
-#include "engine/base/status.hpp"
-#include "engine/io/loop.hpp"
-#include "engine/io/vfs.hpp"
-#include "engine/store/op.hpp"
 
 namespace gemel {
 
@@ -48,9 +48,9 @@ struct ListedEntry {
 class DirectoryVolume {
    public:
     struct Options {
-        Uuid volume_id;            // none: taken over from the root's attribute, or refused
+        Uuid volume_id;                    // none: taken over from the root's attribute, or refused
         std::string_view state_directory;  // absolute; its index/ is made if missing
-        std::uint16_t index = 0;   // Op::volume
+        std::uint16_t index = 0;           // Op::volume
         std::size_t open_files_max = 1024;  // descriptors kept open at once
     };
 
@@ -88,12 +88,13 @@ class DirectoryVolume {
                                           MutableBytes buffer) noexcept = 0;
     virtual Result<std::vector<std::string>> list_xattrs(ObjectId object) noexcept = 0;
     virtual Result<FileSystemStat> stat_file_system() noexcept = 0;
-    virtual Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset, int whence) noexcept = 0;
+    virtual Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset,
+                                       int whence) noexcept = 0;
 
     // --- Changing ----------------------------------------------------------------------------
     // New objects get ids (tag, first), (tag, first + 1), ... . Requires before any create.
-    virtual void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept = 0;
     // Tag 0 ends it: this node does not serve any more.
+    virtual void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept = 0;
     // The id that the next create gets; the caller makes its intent durable before.
     [[nodiscard]] virtual ObjectId next_id() const noexcept = 0;
     // Fills in what can be known of a request before it is executed and what its intents depend
@@ -141,7 +142,8 @@ class DirectoryVolume {
     virtual Result<Attributes> lookup_raw(ObjectId parent, std::string_view name) noexcept = 0;
     // Gives the existing object at parent/name this id (adoption of an older copy by path).
     virtual Status adopt(ObjectId parent, std::string_view name, ObjectId id) noexcept = 0;
-    // Puts the object under this name: moves a directory, links another kind (out of detached/: moves).
+    // Puts the object under this name: moves a directory, links another kind (out of detached/:
+    // moves).
     virtual Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept = 0;
     // Takes a name away without destroying what it stands for: the last name moves to detached/.
     virtual Status detach(ObjectId parent, std::string_view name) noexcept = 0;

@@ -8,14 +8,14 @@
 // until set_known() says that the resync has dealt with it; one bit an object of memory.
 #pragma once
 
+#include "engine/base/units.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <unordered_map>
 #include <vector>
-
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -38,7 +38,8 @@ class DirtyRanges {
     void add(std::uint64_t offset, std::uint64_t size) noexcept;
     void add_all() noexcept;
     // Removes what lies inside [begin, end), both multiples of kDirtyUnit (or end of object). Where
-    // that would split a range of a full set it removes nothing; from a range's edge it always does.
+    // that would split a range of a full set it removes nothing; from a range's edge it always
+    // does.
     void remove(std::uint64_t begin, std::uint64_t end) noexcept;
     [[nodiscard]] bool intersects(std::uint64_t offset, std::uint64_t size) const noexcept;
     [[nodiscard]] bool empty() const noexcept { return ranges_.empty(); }
@@ -53,7 +54,7 @@ class DirtyRanges {
 };
 
 struct DirtyObject {
-    bool absent = false;      // the peer does not have the object at all
+    bool absent = false;  // the peer does not have the object at all
     bool attributes = false;
     bool names = false;
     DirtyRanges content;
@@ -92,15 +93,16 @@ class DirtyMap {
     void end_full() noexcept;
     [[nodiscard]] bool is_full() const noexcept { return full_; }
     [[nodiscard]] bool is_known(ObjectId object) const noexcept;
-    // From here on the object is dirty only where it is marked. Marks it as all dirty but not absent
-    // when `still_dirty` (its skeleton is in the stream, its parts follow).
+    // From here on the object is dirty only where it is marked. Marks it as all dirty but not
+    // absent when `still_dirty` (its skeleton is in the stream, its parts follow).
     void set_known(ObjectId object, bool still_dirty) noexcept;
 
     // The explicitly marked objects. Null: not marked.
     [[nodiscard]] const DirtyObject* find(ObjectId object) const noexcept;
     [[nodiscard]] std::size_t object_count() const noexcept { return objects_.size(); }
     [[nodiscard]] bool empty() const noexcept { return !full_ && objects_.empty(); }
-    // Any marked object whose id is greater than `after` in id order, wrapping not; none at the end.
+    // Any marked object whose id is greater than `after` in id order, wrapping not; none at the
+    // end.
     [[nodiscard]] ObjectId next_after(ObjectId after) const noexcept;
 
    private:

@@ -8,15 +8,15 @@
 // is a hash lookup.
 #pragma once
 
+#include "engine/base/log.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "engine/base/log.hpp"
-#include "engine/base/status.hpp"
-#include "engine/io/loop.hpp"
 
 namespace gemel {
 

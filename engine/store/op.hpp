@@ -5,23 +5,23 @@
 // docs/wire.md has the encoding (mirror/op_codec.hpp).
 #pragma once
 
+#include "engine/base/bytes.hpp"
+#include "engine/base/units.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "engine/base/bytes.hpp"
-#include "engine/base/units.hpp"
-
 namespace gemel {
 
 enum class OpKind : std::uint8_t {
-    write = 1,       // data at offset of object
-    truncate,        // size of object
-    allocate,        // fallocate(2): mode in flags, offset, size
-    copy_range,      // from source at source_offset to object at offset, size bytes
-    create,          // a new object, named name in parent (or nameless: see Op::name)
-    link,            // object gets the name name in parent
-    unlink,          // name in parent, which is not a directory
+    write = 1,   // data at offset of object
+    truncate,    // size of object
+    allocate,    // fallocate(2): mode in flags, offset, size
+    copy_range,  // from source at source_offset to object at offset, size bytes
+    create,      // a new object, named name in parent (or nameless: see Op::name)
+    link,        // object gets the name name in parent
+    unlink,      // name in parent, which is not a directory
     remove_directory,
     rename,          // name in parent becomes new_name in new_parent; flags RENAME_*
     set_attributes,  // mode, owner, times as the mask says
@@ -46,31 +46,31 @@ enum AttributeMask : std::uint8_t {
 // All views point into memory of the op's owner that lives until the op has completed.
 struct Op {
     OpKind kind = OpKind::write;
-    std::uint16_t volume = 0;     // index in the mirror's configuration
-    ObjectId object;              // what changes; for unlink, rename: what the name stood for
+    std::uint16_t volume = 0;  // index in the mirror's configuration
+    ObjectId object;           // what changes; for unlink, rename: what the name stood for
     ObjectId parent, new_parent;
     std::string_view name, new_name;  // create with an empty name: an O_TMPFILE, kept as an orphan
-    Bytes data;                   // written data, link target, xattr value
+    Bytes data;                       // written data, link target, xattr value
     std::uint64_t offset = 0, size = 0;
     ObjectId source;
     std::uint64_t source_offset = 0;
     std::uint32_t flags = 0;
     std::uint8_t mask = 0;
-    bool clear_set_id = false;    // write, truncate, allocate: drop set-id bits and capabilities
-    bool object_in_use = false;   // unlink, rename: a replaced or unlinked object is still open
+    bool clear_set_id = false;   // write, truncate, allocate: drop set-id bits and capabilities
+    bool object_in_use = false;  // unlink, rename: a replaced or unlinked object is still open
     std::uint32_t mode = 0, uid = 0, gid = 0, umask = 0;
     std::uint64_t special_device = 0;
     WallTime accessed, modified;  // to set; for write and truncate the time of the op
 
     // Results of the execution, shipped with the op.
     struct Resolved {
-        std::uint32_t mode = 0, uid = 0, gid = 0;   // the object's, after the op
-        WallTime accessed, modified;                // the object's, after the op
+        std::uint32_t mode = 0, uid = 0, gid = 0;  // the object's, after the op
+        WallTime accessed, modified;               // the object's, after the op
         WallTime parent_modified, new_parent_modified;
         ObjectId replaced;             // rename, link target that had the new name before, or none
         bool object_orphaned = false;  // unlink: moved to the orphan directory
         bool replaced_orphaned = false;
-        bool object_gone = false;      // unlink: that was the last name and nobody has it open
+        bool object_gone = false;  // unlink: that was the last name and nobody has it open
         bool replaced_gone = false;
         ByteBuffer access_acl, default_acl;  // create: system.posix_acl_*, empty where none
     } resolved;

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/following.hpp"
+
+#include "engine/base/probe.hpp"
+#include "engine/mirror/messages.hpp"
+#include "engine/mirror/op_codec.hpp"
+
+namespace gemel {
+
+Following::Following(ReplicaContext& context, SyncRunner& syncs) noexcept
+    : context_(context), syncs_(syncs) {}
+
+void Following::begin() noexcept {
+    stop();
+    failed_ = false;
+}
+
+void Following::stop() noexcept {
+    ++session_;
+    queue_.clear();
+    applied_ = acknowledged_ = 0;
+    open_round_ = own_round_ = 0;
+    commit_pending_ = false;
+}
+
+Status Following::on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+    if (failed_) return Status();
+    // Sent ahead on purpose: it must not wait behind the ops whose intents it announces.
+    if (type == FrameType::intend) return on_intend(payload);
+    if (queue_.empty()) {
+        Result<bool> now = ready(type, payload, party);
+        if (!now.ok()) return now.status();
+        if (now.value()) return process(type, payload, party);
+    } else {
+        // Joins the group commit of those before it.
+        const Result<bool> joined = ready(type, payload, party);
+        if (!joined.ok()) return joined.status();
+    }
+    queue_.push_back({type, ByteBuffer(payload.begin(), payload.end())});
+    request_commit(party);
+    return Status();
+}
+
+Result<bool> Following::ready(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+    IntentSet set;
+    if (type == FrameType::op) {
+        const Result<DecodedOp> decoded = decode_op(payload);
+        if (!decoded.ok()) return decoded.status();
+        const Op& op = decoded->op;
+        if (!context_.volume_exists(op.volume)) return Code::corrupt;
+        std::uint64_t size_now = 0;
+        if (op.kind == OpKind::truncate) {
+            const Result<Attributes> now = context_.volumes[op.volume]->attributes(op.object);
+            if (now.ok()) size_now = now->stat.size;
+        }
+        add_intents(op, size_now, context_.intents, set);
+    } else if (type >= FrameType::resync_begin && type <= FrameType::resync_done) {
+        if (party == nullptr) return Code::corrupt;
+        if (const Status status = party->intents_of(type, payload, set); !status.ok()) {
+            return status;
+        }
+    }
+    return set.keys().empty() || context_.intents.touch(set.keys());
+}
+
+void Following::request_commit(ResyncParty* party) noexcept {
+    if (commit_pending_) return;
+    commit_pending_ = true;
+    context_.intents.commit([this, party, session = session_](Status status) {
+        if (session != session_) return;
+        commit_pending_ = false;
+        if (!status.ok()) {
+            fail(status, "the intent log could not be written");
+        } else {
+            drain(party);
+        }
+    });
+}
+
+void Following::drain(ResyncParty* party) noexcept {
+    while (!queue_.empty() && !failed_) {
+        const std::uint64_t session = session_;
+        const Queued& front = queue_.front();
+        const Result<bool> now = ready(front.type, front.payload, party);
+        if (now.ok() && !now.value()) {
+            request_commit(party);
+            return;
+        }
+        const Queued frame = std::move(queue_.front());
+        queue_.pop_front();
+        const Status status = now.ok() ? process(frame.type, frame.payload, party) : now.status();
+        if (session != session_) return;  // the frame ended the session
+        if (!status.ok()) {
+            // Decoded before it was queued: what is wrong now is this node's view, not the bytes.
+            fail(status, "a frame of the peer could not be processed");
+            return;
+        }
+    }
+}
+
+Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+    switch (type) {
+        case FrameType::op:
+            return apply_op(payload);
+        case FrameType::sync:
+            return on_sync(payload);
+        case FrameType::round:
+            return on_round(payload);
+        case FrameType::round_durable:
+            return on_round_durable(payload);
+        case FrameType::failed: {
+            Result<std::string> text = decode_failure(payload);
+            if (!text.ok()) return text.status();
+            context_.events.on_peer_failure(text.value());
+            return Status();
+        }
+        case FrameType::mirror_state:
+        case FrameType::control:
+            context_.events.on_control_frame(type, payload);
+            return Status();
+        case FrameType::resync_begin:
+        case FrameType::resync_intents:
+        case FrameType::resync_names:
+        case FrameType::resync_attributes:
+        case FrameType::resync_check:
+        case FrameType::resync_content:
+        case FrameType::resync_answer:
+        case FrameType::resync_end:
+        case FrameType::resync_done:
+            return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+        default:
+            return Status(Code::corrupt);
+    }
+}
+
+Status Following::apply_op(Bytes payload) noexcept {
+    Result<DecodedOp> decoded = decode_op(payload);
+    if (!decoded.ok()) return decoded.status();
+    if (decoded->number != applied_ + 1) return Status(Code::corrupt);
+    const Op& op = decoded->op;
+    const Status status = context_.volumes[op.volume]->apply(op);
+    if (!status.ok()) {
+        GEMEL_PROBE("following: an op could not be applied");
+        fail(status, "an operation of the serving node could not be carried out here");
+        return Status();
+    }
+    applied_ = decoded->number;
+    ++context_.counters.ops_applied;
+    schedule_ack();
+    return Status();
+}
+
+void Following::schedule_ack() noexcept {
+    if (ack_scheduled_) return;
+    ack_scheduled_ = true;
+    context_.loop.post([this] {
+        ack_scheduled_ = false;
+        if (applied_ == acknowledged_ || context_.link == nullptr || failed_) return;
+        acknowledged_ = applied_;
+        context_.send_number(FrameType::ack, applied_);
+        context_.link->flush();
+    });
+}
+
+Status Following::on_intend(Bytes payload) noexcept {
+    std::vector<IntentKey> keys;
+    if (const Status status = decode_intents(payload, keys); !status.ok()) return status;
+    for (const IntentKey& key : keys) {
+        if (!context_.volume_exists(key.volume)) return Status(Code::corrupt);
+    }
+    if (!context_.intents.touch(keys)) {
+        // Nothing waits for this commit: it only starts the log's write early.
+        context_.intents.commit([](Status) {});
+    }
+    return Status();
+}
+
+Status Following::on_sync(Bytes payload) noexcept {
+    const Result<SyncRequest> request = decode_sync(payload);
+    if (!request.ok()) return request.status();
+    if (!context_.volume_exists(request->volume)) return Status(Code::corrupt);
+    auto done = [this, token = request->token, session = session_](Status status) {
+        if (session != session_ || failed_) return;
+        if (!status.ok()) {
+            fail(status, "a sync failed on this node's disk");
+            return;
+        }
+        context_.send_number(FrameType::sync_done, token);
+        if (context_.link != nullptr) context_.link->flush();
+    };
+    if (request->object.is_none() || request->object == kRootObject) {
+        syncs_.sync_everything(std::move(done));
+    } else {
+        syncs_.sync_object(request->volume, request->object, std::move(done));
+    }
+    return Status();
+}
+
+Status Following::on_round(Bytes payload) noexcept {
+    const Result<std::uint64_t> round = decode_number(payload);
+    if (!round.ok()) return round.status();
+    open_round_ = round.value();
+    own_round_ = context_.intents.begin_round();
+    syncs_.sync_everything([this, number = round.value(), session = session_](Status status) {
+        if (session != session_ || failed_) return;
+        if (status.ok()) {
+            context_.send_number(FrameType::round_synced, number);
+        } else {
+            fail(status, "the file system could not be synced here");
+        }
+    });
+    return Status();
+}
+
+Status Following::on_round_durable(Bytes payload) noexcept {
+    const Result<std::uint64_t> round = decode_number(payload);
+    if (!round.ok()) return round.status();
+    if (open_round_ == 0 || round.value() != open_round_) return Status(Code::corrupt);
+    open_round_ = 0;
+    context_.intents.clear_through(own_round_, context_.options.idle_rounds);
+    return Status();
+}
+
+void Following::fail(Status reason, std::string_view what) noexcept {
+    if (failed_) return;
+    GEMEL_PROBE("following: this copy leaves the in-sync set");
+    failed_ = true;
+    queue_.clear();
+    std::string text(what);
+    text += ": ";
+    text += reason.to_string();
+    if (context_.link != nullptr) {
+        context_.scratch.clear();
+        encode_failure(text, context_.scratch);
+        context_.link->send(FrameType::failed, context_.scratch);
+        context_.link->flush();
+    }
+    context_.events.on_local_failure(reason, text);
+}
+
+}  // namespace gemel

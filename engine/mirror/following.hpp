@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The applying side of a Replica, as a secondary or a resync's target: frames are processed
+// strictly in the order received, each after the intents it needs are durable here (I1), so a frame
+// that has to wait for the log makes all later ones wait. Acknowledgements are cumulative, one a
+// turn.
+#pragma once
+
+#include "engine/mirror/replica_context.hpp"
+#include "engine/mirror/sync_runner.hpp"
+
+#include <deque>
+
+namespace gemel {
+
+class Following {
+   public:
+    Following(ReplicaContext& context, SyncRunner& syncs) noexcept;
+
+    void begin() noexcept;
+    void stop() noexcept;
+    // Errors: corrupt (the caller ends the session).
+    Status on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    // Tells the peer that this copy can't follow any more, and applies nothing from here on.
+    void fail(Status reason, std::string_view what) noexcept;
+
+   private:
+    struct Queued {
+        FrameType type;
+        ByteBuffer payload;
+    };
+
+    // Whether all the frame needs is durable; touches it.
+    Result<bool> ready(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    Status process(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    Status apply_op(Bytes payload) noexcept;
+    Status on_intend(Bytes payload) noexcept;
+    Status on_sync(Bytes payload) noexcept;
+    Status on_round(Bytes payload) noexcept;
+    Status on_round_durable(Bytes payload) noexcept;
+    void schedule_ack() noexcept;
+    void request_commit(ResyncParty* party) noexcept;
+    void drain(ResyncParty* party) noexcept;
+
+    ReplicaContext& context_;
+    SyncRunner& syncs_;
+    std::deque<Queued> queue_;
+    std::uint64_t applied_ = 0;  // number of the last op applied in this session
+    std::uint64_t acknowledged_ = 0;
+    std::uint64_t session_ = 0;     // tells late callbacks of an earlier session
+    std::uint64_t open_round_ = 0;  // the peer's number of the round being synced here
+    std::uint64_t own_round_ = 0;   // this log's number for it
+    bool ack_scheduled_ = false;
+    bool commit_pending_ = false;
+    bool failed_ = false;
+};
+
+}  // namespace gemel

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/messages.hpp"
+
+#include <algorithm>
+
+namespace gemel {
+
+namespace {
+constexpr std::size_t kKeySize = 8 + 4 + 2;
+}
+
+void encode_intents(std::span<const IntentKey> keys, ByteBuffer& payload) {
+    ByteWriter out(payload);
+    for (const IntentKey& key : keys) {
+        out.put(key.object);
+        out.put(key.region);
+        out.put(key.volume);
+    }
+}
+
+Status decode_intents(Bytes payload, std::vector<IntentKey>& keys) noexcept {
+    if (payload.size() % kKeySize != 0) return Status(Code::corrupt);
+    ByteReader in(payload);
+    while (!in.at_end()) {
+        IntentKey key;
+        key.object = in.object_id();
+        key.region = in.get<std::uint32_t>();
+        key.volume = in.get<std::uint16_t>();
+        keys.push_back(key);
+    }
+    return Status();
+}
+
+void encode_number(std::uint64_t number, ByteBuffer& payload) { ByteWriter(payload).put(number); }
+
+Result<std::uint64_t> decode_number(Bytes payload) noexcept {
+    ByteReader in(payload);
+    const auto number = in.get<std::uint64_t>();
+    if (!in.at_end()) return Code::corrupt;
+    return number;
+}
+
+void encode_sync(const SyncRequest& request, ByteBuffer& payload) {
+    ByteWriter out(payload);
+    out.put(request.token);
+    out.put(request.volume);
+    out.put(request.object);
+}
+
+Result<SyncRequest> decode_sync(Bytes payload) noexcept {
+    ByteReader in(payload);
+    SyncRequest request;
+    request.token = in.get<std::uint64_t>();
+    request.volume = in.get<std::uint16_t>();
+    request.object = in.object_id();
+    if (!in.at_end()) return Code::corrupt;
+    return request;
+}
+
+void encode_failure(std::string_view text, ByteBuffer& payload) {
+    ByteWriter(payload).bytes(as_bytes(text.substr(0, kFailureTextMax)));
+}
+
+Result<std::string> decode_failure(Bytes payload) noexcept {
+    if (payload.size() > kFailureTextMax) return Code::corrupt;
+    std::string text(as_text(payload));
+    // It ends in logs and tables: nothing that moves a terminal's cursor.
+    std::replace_if(
+        text.begin(), text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return text;
+}
+
+}  // namespace gemel

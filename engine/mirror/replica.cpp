@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/replica.hpp"
+
+#include "engine/base/probe.hpp"
+#include "engine/mirror/dirty_from_intents.hpp"
+#include "engine/mirror/following.hpp"
+#include "engine/mirror/messages.hpp"
+#include "engine/mirror/replica_context.hpp"
+#include "engine/mirror/rounds.hpp"
+#include "engine/mirror/serving.hpp"
+#include "engine/mirror/sync_runner.hpp"
+
+#include <utility>
+
+namespace gemel {
+
+class Replica::Impl final : public PeerLinkHandler {
+   public:
+    Impl(Loop& loop, LogSink& log, IntentLog& intents,
+         std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+         const Options& options) noexcept
+        : context(loop, log, intents, volumes, events, options),
+          syncs(context),
+          serving(context, syncs),
+          following(context, syncs),
+          rounds(context, syncs, [this] { return serving.take_activity(); }) {}
+
+    void on_frame(FrameType type, Bytes payload) noexcept override;
+    void on_lost(Status reason) noexcept override;
+    void take_link(std::unique_ptr<PeerLink> link) noexcept;
+    void end_session(Status reason) noexcept;
+    [[nodiscard]] bool follows() const noexcept {
+        return context.role == ReplicaRole::secondary || context.role == ReplicaRole::target;
+    }
+
+    ReplicaContext context;
+    SyncRunner syncs;
+    Serving serving;
+    Following following;
+    Rounds rounds;
+    std::unique_ptr<ResyncParty> party;
+
+   private:
+    Status serve_frame(FrameType type, Bytes payload) noexcept;
+};
+
+void Replica::Impl::take_link(std::unique_ptr<PeerLink> link) noexcept {
+    GEMEL_ASSERT(context.link == nullptr);
+    context.link = std::move(link);
+    context.link->set_handler(*this);
+}
+
+void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
+    const Status status =
+        follows() ? following.on_frame(type, payload, party.get()) : serve_frame(type, payload);
+    if (!status.ok()) {
+        GEMEL_PROBE("replica: a frame that does not belong here ends the session");
+        end_session(status);
+    }
+}
+
+Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
+    switch (type) {
+        case FrameType::ack: {
+            const Status status = serving.on_ack(payload);
+            if (party != nullptr) party->on_progress();
+            return status;
+        }
+        case FrameType::sync_done:
+            return serving.on_sync_done(payload);
+        case FrameType::round_synced:
+            return rounds.on_round_synced(payload);
+        case FrameType::failed: {
+            Result<std::string> text = decode_failure(payload);
+            if (!text.ok()) return text.status();
+            context.events.on_peer_failure(text.value());
+            return Status();
+        }
+        case FrameType::mirror_state:
+        case FrameType::control:
+            context.events.on_control_frame(type, payload);
+            return Status();
+        case FrameType::resync_begin:
+        case FrameType::resync_intents:
+        case FrameType::resync_answer:
+        case FrameType::resync_done:
+            return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+        default:
+            return Status(Code::corrupt);
+    }
+}
+
+void Replica::Impl::on_lost(Status reason) noexcept { end_session(reason); }
+
+void Replica::Impl::end_session(Status reason) noexcept {
+    if (context.link == nullptr) return;
+    context.drop_link();
+    if (party != nullptr) party->on_session_lost();
+    following.stop();
+    serving.on_session_lost();
+    rounds.on_peer_gone();
+    context.events.on_session_lost(reason);
+}
+
+Replica::Replica(Loop& loop, LogSink& log, IntentLog& intents,
+                 std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+                 const Options& options) noexcept
+    : impl_(std::make_unique<Impl>(loop, log, intents, volumes, events, options)) {}
+
+Replica::~Replica() = default;
+
+void Replica::submit(ClientOp& op) noexcept {
+    impl_->serving.submit(op);
+    if (impl_->party != nullptr) impl_->party->on_progress();
+}
+void Replica::sync(ClientSync& sync) noexcept { impl_->serving.sync(sync); }
+
+DirectoryVolume& Replica::volume(std::uint16_t index) noexcept {
+    GEMEL_ASSERT(impl_->context.volume_exists(index));
+    return *impl_->context.volumes[index];
+}
+std::size_t Replica::volume_count() const noexcept { return impl_->context.volumes.size(); }
+
+bool Replica::is_serving() const noexcept {
+    switch (role()) {
+        case ReplicaRole::alone:
+        case ReplicaRole::attaching:
+        case ReplicaRole::primary:
+        case ReplicaRole::held:
+            return true;
+        case ReplicaRole::idle:
+        case ReplicaRole::secondary:
+        case ReplicaRole::target:
+            return false;
+    }
+    return false;
+}
+
+ReplicaRole Replica::role() const noexcept { return impl_->context.role; }
+
+void Replica::begin_alone(std::uint64_t epoch) noexcept {
+    ReplicaContext& context = impl_->context;
+    GEMEL_ASSERT(context.role == ReplicaRole::idle || context.role == ReplicaRole::held ||
+                 context.role == ReplicaRole::secondary);
+    const bool continues = context.role == ReplicaRole::held;
+    context.drop_link();
+    impl_->party.reset();
+    impl_->following.stop();
+    if (!continues) {
+        for (DirtyMap& map : context.dirty) map = DirtyMap();
+        context.intents.for_each([&](const IntentKey& key) { mark_intent(key); });
+    }
+    // Each beginning of a service has its own epoch, so its ids are nobody else's.
+    for (const auto& volume : context.volumes) {
+        volume->set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
+    }
+    context.role = ReplicaRole::alone;
+    impl_->serving.begin_alone(epoch);
+    impl_->rounds.start();
+}
+
+void Replica::history_stored(Status status) noexcept { impl_->serving.history_stored(status); }
+
+void Replica::attach_target(std::unique_ptr<PeerLink> link) noexcept {
+    GEMEL_ASSERT(role() == ReplicaRole::alone);
+    impl_->take_link(std::move(link));
+}
+
+void Replica::start_shipping() noexcept {
+    GEMEL_ASSERT(is_serving() && impl_->context.link != nullptr);
+    impl_->context.shipping = true;
+}
+
+void Replica::mark_intent(const IntentKey& key) noexcept {
+    ReplicaContext& context = impl_->context;
+    if (!context.volume_exists(key.volume)) return;
+    gemel::mark_intent(key, *context.volumes[key.volume], context.dirty[key.volume]);
+}
+
+bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
+
+void Replica::report_resync_complete() noexcept { impl_->context.events.on_resync_complete(); }
+
+void Replica::fail_locally(Status reason, const std::string& what) noexcept {
+    if (impl_->follows()) {
+        impl_->following.fail(reason, what);
+    } else {
+        impl_->context.local_failure(reason, what);
+    }
+}
+
+void Replica::sync_everything(std::function<void(Status)> done) noexcept {
+    impl_->syncs.sync_everything(std::move(done));
+}
+
+void Replica::begin_attaching() noexcept { impl_->serving.begin_attaching(); }
+
+void Replica::finish_attaching(bool peer_in_set) noexcept {
+    impl_->party.reset();
+    impl_->serving.finish_attaching(peer_in_set);
+}
+
+void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) noexcept {
+    GEMEL_ASSERT(role() == ReplicaRole::idle);
+    impl_->context.role = as_target ? ReplicaRole::target : ReplicaRole::secondary;
+    impl_->following.begin();
+    impl_->take_link(std::move(link));
+}
+
+void Replica::promote_to_secondary() noexcept {
+    GEMEL_ASSERT(role() == ReplicaRole::target);
+    impl_->context.role = ReplicaRole::secondary;
+    impl_->party.reset();
+}
+
+void Replica::stop() noexcept {
+    impl_->context.drop_link();
+    impl_->context.role = ReplicaRole::idle;
+    impl_->party.reset();
+    impl_->rounds.stop();
+    impl_->following.stop();
+    impl_->serving.stop();
+}
+
+void Replica::quiesce(std::function<void(Status)> done) noexcept {
+    impl_->serving.quiesce(
+        [this, done = std::move(done)]() mutable { impl_->rounds.run_now(std::move(done)); });
+}
+
+void Replica::resume() noexcept { impl_->serving.resume(); }
+
+void Replica::require_full_compare() noexcept {
+    for (DirtyMap& map : impl_->context.dirty) map.begin_full();
+}
+
+PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }
+
+void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
+    impl_->party = std::move(party);
+}
+
+DirtyMap& Replica::dirty_map(std::uint16_t volume) noexcept {
+    GEMEL_ASSERT(impl_->context.volume_exists(volume));
+    return impl_->context.dirty[volume];
+}
+
+IntentLog& Replica::intents() noexcept { return impl_->context.intents; }
+
+const ReplicaCounters& Replica::counters() const noexcept {
+    ReplicaCounters& counters = impl_->context.counters;
+    counters.unacknowledged_ops = impl_->serving.in_flight();
+    counters.oldest_unfinished = impl_->serving.oldest_unfinished();
+    return counters;
+}
+
+}  // namespace gemel

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of a Replica share: the world, the volumes, the session and what the peer lacks.
+// Internal to engine/mirror.
+#pragma once
+
+#include "engine/mirror/replica.hpp"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gemel {
+
+struct ReplicaContext {
+    ReplicaContext(Loop& a_loop, LogSink& a_log, IntentLog& an_intent_log,
+                   std::span<const std::unique_ptr<DirectoryVolume>> all_volumes,
+                   ReplicaEvents& an_events, const Replica::Options& the_options) noexcept
+        : loop(a_loop),
+          log(a_log),
+          intents(an_intent_log),
+          volumes(all_volumes),
+          events(an_events),
+          options(the_options),
+          dirty(all_volumes.size()) {}
+
+    Loop& loop;
+    LogSink& log;
+    IntentLog& intents;
+    std::span<const std::unique_ptr<DirectoryVolume>> volumes;
+    ReplicaEvents& events;
+    Replica::Options options;
+
+    ReplicaRole role = ReplicaRole::idle;
+    std::unique_ptr<PeerLink> link;
+    // Ops go to the peer where its copy allows; false until both nodes' intents are united.
+    bool shipping = false;
+    std::vector<DirtyMap> dirty;  // one a volume
+    ReplicaCounters counters;
+    ByteBuffer scratch;  // for encoding a frame; never kept across a call
+
+    [[nodiscard]] bool volume_exists(std::uint16_t index) const noexcept {
+        return index < volumes.size();
+    }
+    void send_number(FrameType type, std::uint64_t number) noexcept;
+    // The disk below this copy, or its log, can't be trusted any more.
+    void local_failure(Status reason, std::string_view what) noexcept;
+    // Closes and drops the session; safe inside a callback of the link's own.
+    void drop_link() noexcept;
+};
+
+// An error after which what is on the disk is not known, in contrast to a refusal that changed
+// nothing (ENOSPC, EDQUOT, EPERM, ...): protocol.md 10.
+[[nodiscard]] bool is_disk_failure(Status status) noexcept;
+
+}  // namespace gemel

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/serving.hpp"
+
+#include "engine/base/probe.hpp"
+#include "engine/mirror/messages.hpp"
+#include "engine/mirror/op_codec.hpp"
+#include "engine/mirror/ship_rules.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+// Above these a client waits for the peer even where it need not, so that a slow target slows the
+// application instead of filling memory.
+constexpr std::size_t kUnsentMax = 16 * kMiB;
+constexpr std::size_t kUnacknowledgedMax = 16384;
+
+bool sets_time_itself(OpKind kind) noexcept {
+    return kind == OpKind::write || kind == OpKind::truncate || kind == OpKind::allocate ||
+           kind == OpKind::copy_range;
+}
+
+// What mark() needs to know of an op after its owner's memory is gone.
+Op without_views(const Op& op) noexcept {
+    Op copy;
+    copy.kind = op.kind;
+    copy.volume = op.volume;
+    copy.object = op.object;
+    copy.parent = op.parent;
+    copy.new_parent = op.new_parent;
+    copy.name = op.name.empty() ? std::string_view() : std::string_view("-");
+    copy.offset = op.offset;
+    copy.size = op.size;
+    copy.resolved.replaced = op.resolved.replaced;
+    copy.resolved.object_orphaned = op.resolved.object_orphaned;
+    copy.resolved.replaced_orphaned = op.resolved.replaced_orphaned;
+    copy.resolved.object_gone = op.resolved.object_gone;
+    copy.resolved.replaced_gone = op.resolved.replaced_gone;
+    return copy;
+}
+
+}  // namespace
+
+Serving::Serving(ReplicaContext& context, SyncRunner& syncs) noexcept
+    : context_(context), syncs_(syncs) {}
+
+Serving::~Serving() {
+    // The owner of the ops is gone or going: links only, no calls.
+    while (waiting_.pop_front() != nullptr) {
+    }
+    while (stranded_.pop_front() != nullptr) {
+    }
+}
+
+bool Serving::may_execute() const noexcept {
+    if (quiesced_ || stalled_ || history_ == History::asked) return false;
+    return context_.role == ReplicaRole::alone || context_.role == ReplicaRole::attaching ||
+           context_.role == ReplicaRole::primary;
+}
+
+bool Serving::waits_for_peer() const noexcept {
+    return context_.role == ReplicaRole::primary || context_.role == ReplicaRole::attaching;
+}
+
+bool Serving::congested() const noexcept {
+    return context_.shipping &&
+           (shipped_.size() > kUnacknowledgedMax || context_.link->unsent() > kUnsentMax);
+}
+
+void Serving::submit(ClientOp& client) noexcept {
+    const bool serving = may_execute() || quiesced_ || stalled_ || history_ == History::asked ||
+                         context_.role == ReplicaRole::held;
+    if (!serving || !context_.volume_exists(client.op.volume)) {
+        complete(client, Status(Code::refused));
+        return;
+    }
+    const bool behind_others = !waiting_.empty();
+    waiting_.push_back(client);
+    // Joins the group commit of those before it.
+    if (behind_others && may_execute()) {
+        if (!intents_durable(client)) request_commit();
+        return;
+    }
+    pump();
+}
+
+void Serving::pump() noexcept {
+    while (may_execute() && !waiting_.empty()) {
+        if (need_history()) return;
+        ClientOp& client = *waiting_.front();
+        if (!intents_durable(client)) {
+            request_commit();
+            return;
+        }
+        waiting_.remove(client);
+        execute(client);
+    }
+}
+
+bool Serving::need_history() noexcept {
+    if (history_ == History::stored || context_.role != ReplicaRole::alone) return false;
+    history_ = History::asked;
+    context_.events.on_first_write_alone();
+    return true;
+}
+
+void Serving::history_stored(Status status) noexcept {
+    if (history_ != History::asked) return;
+    if (!status.ok()) {
+        stalled_ = true;
+        context_.local_failure(status, "the new history could not be stored");
+        return;
+    }
+    history_ = History::stored;
+    if (std::exchange(release_after_history_, false)) complete_shipped(false);
+    pump();
+}
+
+bool Serving::intents_durable(ClientOp& client) noexcept {
+    Op& op = client.op;
+    std::uint64_t size_now = 0;
+    if (op.kind == OpKind::truncate) {
+        const Result<Attributes> now = volume_of(op).attributes(op.object);
+        if (now.ok()) size_now = now->stat.size;
+    }
+    if (op.kind == OpKind::create) op.object = volume_of(op).next_id();
+    IntentSet set;
+    add_intents(op, size_now, context_.intents, set);
+    if (context_.intents.touch(set.keys())) return true;
+    if (context_.shipping) {
+        // Sent ahead, so that the peer's log is written while ours is.
+        context_.scratch.clear();
+        encode_intents(set.keys(), context_.scratch);
+        context_.link->send(FrameType::intend, context_.scratch);
+    }
+    return false;
+}
+
+void Serving::request_commit() noexcept {
+    if (commit_pending_) return;
+    commit_pending_ = true;
+    if (context_.link != nullptr) context_.link->flush();
+    context_.intents.commit([this](Status status) {
+        commit_pending_ = false;
+        if (!status.ok()) {
+            stalled_ = true;
+            context_.local_failure(status, "the intent log could not be written");
+            return;
+        }
+        pump();
+        // Ops that queued behind while the log was being written share the next commit.
+    });
+}
+
+void Serving::execute(ClientOp& client) noexcept {
+    if (sets_time_itself(client.op.kind)) client.op.modified = context_.loop.wall_time();
+    activity_ = true;
+    ++context_.counters.ops_executed;
+    if (client.op.kind == OpKind::write) {
+        execute_write(client);
+    } else {
+        execute_then_ship(client);
+    }
+}
+
+void Serving::execute_write(ClientOp& client) noexcept {
+    Op& op = client.op;
+    const std::uint64_t offset = op.offset;
+    const std::uint64_t size = op.size;
+    const bool shipped = context_.shipping && can_ship(map_of(op), op);
+    GEMEL_ASSERT(shipped || !waits_for_peer());
+    std::uint64_t number = 0;
+    if (shipped) {
+        number = ship(op);
+        // The peer works while we do. With a queue behind us the end of the turn sends them all.
+        if (waiting_.empty()) context_.link->flush();
+    }
+    const Status status = volume_of(op).execute(op);
+    if (status.ok() && op.size == size) {
+        if (shipped) {
+            record(number, &client, Status(), op);
+        } else {
+            mark(map_of(op), op);
+            ++context_.counters.ops_marked;
+            complete(client, Status());
+        }
+        return;
+    }
+    if (!shipped) {
+        Op attempted = without_views(op);
+        attempted.size = size;
+        mark(map_of(op), attempted);
+        if (status.ok()) {
+            complete(client, Status());
+        } else {
+            execution_failed(client, status);
+        }
+        return;
+    }
+    Op attempted = without_views(op);
+    attempted.size = size;
+    attempted.offset = offset;
+    record(number, nullptr, Status(), attempted);
+    mend(client, status, attempted, true);
+}
+
+void Serving::execute_then_ship(ClientOp& client) noexcept {
+    Op& op = client.op;
+    Status status = volume_of(op).prepare(op);
+    if (status.ok()) {
+        const std::uint64_t offset = op.offset;
+        const std::uint64_t size = op.size;
+        status = volume_of(op).execute(op);
+        const bool changes_content = op.kind == OpKind::allocate || op.kind == OpKind::copy_range;
+        if (!status.ok() && changes_content && !is_disk_failure(status)) {
+            Op attempted = without_views(op);
+            attempted.offset = offset;
+            attempted.size = size;
+            mend(client, status, attempted, false);
+            return;
+        }
+    }
+    if (!status.ok()) {
+        execution_failed(client, status);
+        return;
+    }
+    if (context_.shipping && can_ship(map_of(op), op)) {
+        const std::uint64_t number = ship(op);
+        note_shipped(map_of(op), op);
+        if (waiting_.empty()) context_.link->flush();
+        record(number, &client, Status(), op);
+        return;
+    }
+    GEMEL_ASSERT(!waits_for_peer());
+    mark(map_of(op), op);
+    ++context_.counters.ops_marked;
+    complete(client, Status());
+}
+
+void Serving::execution_failed(ClientOp& client, Status status) noexcept {
+    if (!is_disk_failure(status)) {
+        complete(client, status);
+        return;
+    }
+    GEMEL_PROBE("serving: an op failed with a disk error");
+    if (waits_for_peer()) {
+        // The peer's copy is the good one now: nothing is answered until the roles have changed.
+        stalled_ = true;
+        stranded_.push_back(client);
+    } else {
+        complete(client, status);
+    }
+    context_.local_failure(status, "an operation failed on this node's disk");
+}
+
+std::uint64_t Serving::ship(const Op& op) noexcept {
+    const std::uint64_t number = next_number_++;
+    context_.scratch.clear();
+    encode_op(op, number, context_.scratch);
+    context_.link->send(FrameType::op, context_.scratch, op.data);
+    ++context_.counters.ops_shipped;
+    context_.counters.bytes_shipped += op.data.size();
+    return number;
+}
+
+void Serving::record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept {
+    ClientOp* waiting_client = client;
+    if (client != nullptr && !waits_for_peer() && !congested()) {
+        complete(*client, status);
+        waiting_client = nullptr;
+    }
+    shipped_.push_back({number, waiting_client, status, context_.loop.now(), without_views(op)});
+}
+
+// The peer may hold more or other bytes of the range than this node: makes them equal to what is
+// here, then answers the client with what happened here (protocol.md 6).
+void Serving::mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept {
+    GEMEL_PROBE("serving: a short or failed change is mended on the peer");
+    if (is_disk_failure(status)) {
+        execution_failed(client, status);
+        return;
+    }
+    DirtyMap& map = map_of(attempted);
+    if (!shipped && !(context_.shipping && can_ship(map, attempted))) {
+        mark(map, attempted);
+        complete(client, status);
+        return;
+    }
+    if (!ship_content(attempted)) {
+        execution_failed(client, Status::from_errno(EIO));
+        return;
+    }
+    if (waits_for_peer()) {
+        GEMEL_ASSERT(!shipped_.empty() && shipped_.back().client == nullptr);
+        shipped_.back().client = &client;
+        shipped_.back().status = status;
+    } else {
+        complete(client, status);
+    }
+}
+
+// Ships this node's content of the range, and its size. False: it can't be read here.
+bool Serving::ship_content(const Op& origin) noexcept {
+    DirectoryVolume& volume = volume_of(origin);
+    const Result<Attributes> now = volume.attributes(origin.object);
+    if (!now.ok()) return false;
+    Op op;
+    op.volume = origin.volume;
+    op.object = origin.object;
+    op.modified = now->stat.modified;
+    const auto send = [&] {
+        const std::uint64_t number = ship(op);
+        shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
+    };
+    ByteBuffer buffer(kMiB);
+    const std::uint64_t end = std::min(origin.offset + origin.size, now->stat.size);
+    for (std::uint64_t offset = origin.offset; offset < end;) {
+        const Result<Fd> fd = volume.data_fd(origin.object);
+        if (!fd.ok()) return false;
+        const std::size_t wanted =
+            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset));
+        const Result<std::size_t> got =
+            context_.loop.vfs().pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
+        if (!got.ok() || got.value() == 0) return false;
+        op.kind = OpKind::write;
+        op.offset = offset;
+        op.size = got.value();
+        op.data = Bytes(buffer).first(got.value());
+        send();
+        offset += got.value();
+    }
+    op.kind = OpKind::truncate;
+    op.offset = 0;
+    op.data = {};
+    op.size = now->stat.size;
+    send();
+    return true;
+}
+
+void Serving::complete(ClientOp& client, Status status) noexcept {
+    completed_.push_back({&client, status});
+    if (completed_.size() == 1) context_.loop.post([this] { drain_completed(); });
+}
+
+void Serving::drain_completed() noexcept {
+    // A callback may submit again, which may complete again: those are the next turn's.
+    std::swap(completed_, completing_);
+    for (const Completed& one : completing_) one.client->on_complete(one.status);
+    completing_.clear();
+}
+
+Status Serving::on_ack(Bytes payload) noexcept {
+    const Result<std::uint64_t> number = decode_number(payload);
+    if (!number.ok()) return number.status();
+    if (number.value() >= next_number_) return Status(Code::corrupt);
+    while (!shipped_.empty() && shipped_.front().number <= number.value()) {
+        const Shipped& front = shipped_.front();
+        if (front.client != nullptr) complete(*front.client, front.status);
+        shipped_.pop_front();
+    }
+    settle();
+    return Status();
+}
+
+// Answers every client whose op is in flight. Without keep_records the ops are marked: the peer is
+// not going to acknowledge them.
+void Serving::complete_shipped(bool keep_records) noexcept {
+    for (Shipped& shipped : shipped_) {
+        if (shipped.client != nullptr)
+            complete(*std::exchange(shipped.client, nullptr), shipped.status);
+    }
+    if (!keep_records) shipped_.clear();
+    settle();
+}
+
+void Serving::on_session_lost() noexcept {
+    for (const Shipped& shipped : shipped_) mark(map_of(shipped.op), shipped.op);
+    if (waits_for_peer()) {
+        GEMEL_PROBE("serving: the session is lost while the peer is in the in-sync set");
+        context_.role = ReplicaRole::held;
+    } else if (context_.role == ReplicaRole::alone) {
+        complete_shipped(false);
+    }
+    next_number_ = 1;
+}
+
+void Serving::begin_alone(std::uint64_t) noexcept {
+    history_ = History::needed;
+    stalled_ = false;
+    quiesced_ = false;
+    const bool unanswered = std::any_of(shipped_.begin(), shipped_.end(),
+                                        [](const Shipped& one) { return one.client != nullptr; });
+    if (unanswered) {
+        // They count as written alone: the peer may never have seen them.
+        release_after_history_ = true;
+        need_history();
+    } else {
+        shipped_.clear();
+    }
+    for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
+    finish_syncs(Status());
+    pump();
+}
+
+void Serving::begin_attaching() noexcept {
+    GEMEL_ASSERT(context_.role == ReplicaRole::alone && context_.shipping);
+    context_.role = ReplicaRole::attaching;
+    // From here on nothing is answered that only one node holds.
+    for (PendingSync& sync : pending_syncs_) {
+        sync.peer_done = false;
+        send_sync(sync);
+    }
+}
+
+void Serving::finish_attaching(bool peer_in_set) noexcept {
+    GEMEL_ASSERT(context_.role == ReplicaRole::attaching);
+    if (peer_in_set) {
+        context_.role = ReplicaRole::primary;
+        history_ = History::stored;
+    } else {
+        context_.role = ReplicaRole::alone;
+        complete_shipped(true);
+        for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
+        finish_syncs(Status());
+    }
+    pump();
+}
+
+void Serving::stop() noexcept {
+    const Status lost = Status::from_errno(EIO);
+    for (Shipped& shipped : shipped_) {
+        if (shipped.client != nullptr) complete(*shipped.client, lost);
+    }
+    shipped_.clear();
+    while (ClientOp* client = stranded_.pop_front()) complete(*client, lost);
+    while (ClientOp* client = waiting_.pop_front()) complete(*client, lost);
+    finish_syncs(lost);
+    next_number_ = 1;
+    history_ = History::stored;
+    release_after_history_ = false;
+    quiesced_ = stalled_ = false;
+    when_settled_ = nullptr;
+}
+
+void Serving::quiesce(std::function<void()> done) noexcept {
+    quiesced_ = true;
+    when_settled_ = std::move(done);
+    settle();
+}
+
+void Serving::resume() noexcept {
+    quiesced_ = false;
+    when_settled_ = nullptr;
+    pump();
+}
+
+void Serving::settle() noexcept {
+    if (!quiesced_ || when_settled_ == nullptr) return;
+    if (!shipped_.empty() || !pending_syncs_.empty()) return;
+    context_.loop.post([this, done = std::exchange(when_settled_, nullptr)] {
+        if (quiesced_) done();
+    });
+}
+
+Duration Serving::oldest_unfinished() const noexcept {
+    Instant oldest = context_.loop.now();
+    if (!shipped_.empty()) oldest = std::min(oldest, shipped_.front().since);
+    if (!pending_syncs_.empty()) oldest = std::min(oldest, pending_syncs_.front().since);
+    return context_.loop.now() - oldest;
+}
+
+}  // namespace gemel

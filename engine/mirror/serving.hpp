@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The serving side of a Replica: the FIFO of client ops, their execution, shipping and
+// acknowledgement. See replica.hpp for the invariants; here they are kept as follows:
+//   I1  pump() executes the head of the FIFO only when IntentLog::touch says that all is durable;
+//   I2  execute() puts the frame into the stream in the same turn, and the FIFO has no bypass;
+//   I3  a ClientOp stays in shipped_ until on_ack while waits_for_peer();
+//   I4  every frame sent has a record in shipped_ until acknowledged; a lost session marks them.
+#pragma once
+
+#include "engine/mirror/intent_rules.hpp"
+#include "engine/mirror/replica_context.hpp"
+#include "engine/mirror/sync_runner.hpp"
+
+#include <deque>
+#include <functional>
+
+namespace gemel {
+
+class Serving {
+   public:
+    Serving(ReplicaContext& context, SyncRunner& syncs) noexcept;
+    ~Serving();
+
+    void submit(ClientOp& op) noexcept;
+    void sync(ClientSync& sync) noexcept;
+
+    void begin_alone(std::uint64_t epoch) noexcept;
+    void history_stored(Status status) noexcept;
+    void begin_attaching() noexcept;
+    void finish_attaching(bool peer_in_set) noexcept;
+    // The peer's frames.
+    Status on_ack(Bytes payload) noexcept;
+    Status on_sync_done(Bytes payload) noexcept;
+    // The session is gone (already closed): primary and attaching become held, alone marks.
+    void on_session_lost() noexcept;
+    // Everything waiting or in flight is answered EIO.
+    void stop() noexcept;
+    // No new op is executed; `done` once nothing is in flight. resume() undoes it.
+    void quiesce(std::function<void()> done) noexcept;
+    void resume() noexcept;
+
+    // Something was executed since the last call (rounds are only held when there is work).
+    [[nodiscard]] bool take_activity() noexcept { return std::exchange(activity_, false); }
+    [[nodiscard]] bool all_acknowledged() const noexcept { return shipped_.empty(); }
+    [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
+    [[nodiscard]] Duration oldest_unfinished() const noexcept;
+
+   private:
+    struct Shipped {
+        std::uint64_t number = 0;
+        ClientOp* client = nullptr;  // null: already answered
+        Status status;               // for the client
+        Instant since;
+        Op op;  // without views: only for mark()
+    };
+    struct PendingSync {
+        ClientSync* client = nullptr;
+        std::uint64_t token = 0;
+        bool local_done = false, peer_done = false;
+        Instant since;
+    };
+    enum class History : std::uint8_t { stored, needed, asked };
+
+    [[nodiscard]] bool may_execute() const noexcept;
+    [[nodiscard]] bool waits_for_peer() const noexcept;
+    [[nodiscard]] bool congested() const noexcept;
+    void pump() noexcept;
+    bool intents_durable(ClientOp& client) noexcept;
+    bool need_history() noexcept;
+    void request_commit() noexcept;
+    void execute(ClientOp& client) noexcept;
+    void execute_write(ClientOp& client) noexcept;
+    void execute_then_ship(ClientOp& client) noexcept;
+    void execution_failed(ClientOp& client, Status status) noexcept;
+    std::uint64_t ship(const Op& op) noexcept;
+    void record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept;
+    void mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept;
+    bool ship_content(const Op& origin) noexcept;
+    void complete(ClientOp& client, Status status) noexcept;
+    void drain_completed() noexcept;
+    void complete_shipped(bool keep_records) noexcept;
+    void send_sync(const PendingSync& sync) noexcept;
+    void local_sync_done(std::uint64_t token, Status status) noexcept;
+    void finish_syncs(Status status) noexcept;
+    void settle() noexcept;
+    [[nodiscard]] DirtyMap& map_of(const Op& op) noexcept { return context_.dirty[op.volume]; }
+    [[nodiscard]] DirectoryVolume& volume_of(const Op& op) noexcept {
+        return *context_.volumes[op.volume];
+    }
+
+    ReplicaContext& context_;
+    SyncRunner& syncs_;
+    IntrusiveList<ClientOp> waiting_;   // not executed yet, in order
+    IntrusiveList<ClientOp> stranded_;  // executed or failed here; answered EIO by stop()
+    struct Completed {
+        ClientOp* client;
+        Status status;
+    };
+    std::vector<Completed> completed_, completing_;
+    std::deque<Shipped> shipped_;
+    std::deque<PendingSync> pending_syncs_;
+    std::uint64_t next_number_ = 1;  // of the next op of this session
+    std::uint64_t next_token_ = 1;
+    History history_ = History::stored;
+    bool release_after_history_ = false;  // held ops are answered once the history is stored
+    bool commit_pending_ = false;
+    bool quiesced_ = false;
+    bool stalled_ = false;  // a disk failure: nothing more until stop()
+    bool activity_ = false;
+    std::function<void()> when_settled_;
+};
+
+}  // namespace gemel

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// fsync on the serving side: durable here and, while the peer is in the in-sync set, there.
+#include "engine/base/probe.hpp"
+#include "engine/mirror/messages.hpp"
+#include "engine/mirror/serving.hpp"
+
+#include <algorithm>
+
+namespace gemel {
+
+void Serving::sync(ClientSync& client) noexcept {
+    const ReplicaRole role = context_.role;
+    const bool held = role == ReplicaRole::held;
+    if ((role != ReplicaRole::alone && !waits_for_peer() && !held) ||
+        !context_.volume_exists(client.volume)) {
+        context_.loop.post([&client] { client.on_complete(Status(Code::refused)); });
+        return;
+    }
+    const std::uint64_t token = next_token_++;
+    pending_syncs_.push_back(
+        {&client, token, false, !waits_for_peer() && !held, context_.loop.now()});
+    if (waits_for_peer()) send_sync(pending_syncs_.back());
+    auto done = [this, token](Status status) { local_sync_done(token, status); };
+    if (client.object.is_none() || client.object == kRootObject) {
+        syncs_.sync_everything(std::move(done));
+    } else {
+        syncs_.sync_object(client.volume, client.object, std::move(done));
+    }
+}
+
+void Serving::send_sync(const PendingSync& sync) noexcept {
+    context_.scratch.clear();
+    encode_sync({sync.token, sync.client->volume, sync.client->object}, context_.scratch);
+    context_.link->send(FrameType::sync, context_.scratch);
+    context_.link->flush();
+}
+
+void Serving::local_sync_done(std::uint64_t token, Status status) noexcept {
+    const auto sync = std::find_if(pending_syncs_.begin(), pending_syncs_.end(),
+                                   [&](const PendingSync& one) { return one.token == token; });
+    if (sync == pending_syncs_.end()) return;  // answered by stop()
+    if (status.ok()) {
+        sync->local_done = true;
+        finish_syncs(Status());
+        return;
+    }
+    // Whatever the reason, the kernel reports lost pages once: this copy is not to be trusted.
+    GEMEL_PROBE("serving: a local fsync failed");
+    if (waits_for_peer()) {
+        stalled_ = true;
+    } else {
+        ClientSync* client = sync->client;
+        pending_syncs_.erase(sync);
+        client->on_complete(status);
+    }
+    context_.local_failure(status, "a sync failed on this node's disk");
+}
+
+Status Serving::on_sync_done(Bytes payload) noexcept {
+    const Result<std::uint64_t> token = decode_number(payload);
+    if (!token.ok()) return token.status();
+    for (PendingSync& sync : pending_syncs_) {
+        if (sync.token == token.value()) sync.peer_done = true;
+    }
+    finish_syncs(Status());
+    return Status();
+}
+
+// Answers those that are done on all nodes that count; with an error, all of them.
+void Serving::finish_syncs(Status status) noexcept {
+    for (auto sync = pending_syncs_.begin(); sync != pending_syncs_.end();) {
+        if (status.ok() && !(sync->local_done && sync->peer_done)) {
+            ++sync;
+            continue;
+        }
+        ClientSync* client = sync->client;
+        sync = pending_syncs_.erase(sync);
+        context_.loop.post([client, status] { client->on_complete(status); });
+    }
+    settle();
+}
+
+}  // namespace gemel

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/ship_rules.hpp"
+
+namespace gemel {
+
+namespace {
+
+bool names_clean(const DirtyMap& map, ObjectId directory) noexcept {
+    return !map.is_absent(directory) && !map.names_dirty(directory);
+}
+
+bool object_clean(const DirtyMap& map, ObjectId object) noexcept {
+    return !map.is_absent(object) && !map.attributes_dirty(object);
+}
+
+ObjectId create_parent(const Op& op) noexcept {
+    return op.name.empty() ? kOrphanDirectory : op.parent;
+}
+
+bool touches_orphans(const Op& op) noexcept {
+    // link: a nameless file moves out of the orphan directory with its first name.
+    return op.resolved.object_orphaned || op.resolved.replaced_orphaned ||
+           op.kind == OpKind::link || op.kind == OpKind::release_orphan;
+}
+
+void forget_removed(DirtyMap& map, const Op& op) noexcept {
+    if (op.resolved.object_gone) map.forget(op.object);
+    if (op.resolved.replaced_gone) map.forget(op.resolved.replaced);
+}
+
+}  // namespace
+
+bool can_ship(const DirtyMap& map, const Op& op) noexcept {
+    if (touches_orphans(op) && !names_clean(map, kOrphanDirectory)) return false;
+    switch (op.kind) {
+        case OpKind::write:
+            return !map.is_absent(op.object) && !map.content_dirty(op.object, op.offset, op.size);
+        case OpKind::copy_range:
+            return !map.is_absent(op.object) && !map.is_absent(op.source) &&
+                   !map.content_dirty(op.object, op.offset, op.size) &&
+                   !map.content_dirty(op.source, op.source_offset, op.size);
+        case OpKind::truncate:
+        case OpKind::allocate:
+            return object_clean(map, op.object) && !map.any_content_dirty(op.object);
+        case OpKind::create:
+            return names_clean(map, create_parent(op));
+        case OpKind::link:
+            return names_clean(map, op.parent) && object_clean(map, op.object);
+        case OpKind::unlink:
+        case OpKind::remove_directory:
+            return names_clean(map, op.parent);
+        case OpKind::rename:
+            return names_clean(map, op.parent) && names_clean(map, op.new_parent);
+        case OpKind::set_attributes:
+        case OpKind::set_xattr:
+        case OpKind::remove_xattr:
+            return object_clean(map, op.object);
+        case OpKind::release_orphan:
+            return true;
+    }
+    return false;
+}
+
+void mark(DirtyMap& map, const Op& op) noexcept {
+    if (touches_orphans(op)) map.mark_names(kOrphanDirectory);
+    switch (op.kind) {
+        case OpKind::write:
+        case OpKind::copy_range:
+            map.mark_content(op.object, op.offset, op.size);
+            map.mark_attributes(op.object);  // its size and times
+            return;
+        case OpKind::truncate:
+            // What lay behind the new size is gone here, whatever is written there later.
+            map.mark_content(op.object, op.size, DirtyRange::kEndOfObject - op.size);
+            map.mark_attributes(op.object);
+            return;
+        case OpKind::allocate:
+            if (op.size != 0) map.mark_content(op.object, op.offset, op.size);
+            map.mark_attributes(op.object);
+            return;
+        case OpKind::create:
+            map.mark_names(create_parent(op));
+            map.mark_absent(op.object);
+            return;
+        case OpKind::link:
+            map.mark_names(op.parent);
+            return;
+        case OpKind::unlink:
+        case OpKind::remove_directory:
+            map.mark_names(op.parent);
+            forget_removed(map, op);
+            return;
+        case OpKind::rename:
+            map.mark_names(op.parent);
+            map.mark_names(op.new_parent);
+            forget_removed(map, op);
+            return;
+        case OpKind::set_attributes:
+        case OpKind::set_xattr:
+        case OpKind::remove_xattr:
+            map.mark_attributes(op.object);
+            return;
+        case OpKind::release_orphan:
+            map.forget(op.object);
+            return;
+    }
+}
+
+void note_shipped(DirtyMap& map, const Op& op) noexcept {
+    if (op.kind == OpKind::create && map.is_full()) map.set_known(op.object, false);
+    if (op.kind == OpKind::release_orphan) map.forget(op.object);
+    forget_removed(map, op);
+}
+
+}  // namespace gemel

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mirror/sync_runner.hpp"
+
+#include <utility>
+
+namespace gemel {
+
+class SyncRunner::SyncJob : public Job {
+   public:
+    explicit SyncJob(SyncRunner& owner) noexcept : owner_(owner) {}
+
+    void run() noexcept override {
+        Vfs& vfs = owner_.context_.loop.vfs();
+        status = Status();
+        for (const Fd fd : files) {
+            const Status one = file_system ? vfs.sync_file_system(fd) : vfs.sync(fd, false);
+            if (status.ok()) status = one;
+        }
+    }
+    void done() noexcept override { owner_.finish(*this); }
+
+    std::vector<Fd> files;
+    bool file_system = false;
+    Status status;
+    std::uint16_t volume = 0;
+    DirectoryVolume::SyncPlan plan;
+    std::function<void(Status)> callback;
+
+   private:
+    SyncRunner& owner_;
+};
+
+SyncRunner::SyncRunner(ReplicaContext& context) noexcept : context_(context) {}
+SyncRunner::~SyncRunner() = default;
+
+SyncRunner::SyncJob& SyncRunner::take_job() noexcept {
+    if (idle_.empty()) {
+        jobs_.push_back(std::make_unique<SyncJob>(*this));
+        return *jobs_.back();
+    }
+    SyncJob& job = *idle_.back();
+    idle_.pop_back();
+    return job;
+}
+
+void SyncRunner::sync_object(std::uint16_t volume, ObjectId object,
+                             std::function<void(Status)> done) noexcept {
+    GEMEL_ASSERT(context_.volume_exists(volume));
+    Result<DirectoryVolume::SyncPlan> plan = context_.volumes[volume]->plan_sync(object);
+    if (!plan.ok()) {
+        context_.loop.post([done = std::move(done), status = plan.status()] { done(status); });
+        return;
+    }
+    SyncJob& job = take_job();
+    job.plan = std::move(plan).value();
+    job.files = job.plan.files;
+    job.file_system = false;
+    job.volume = volume;
+    job.callback = std::move(done);
+    context_.loop.offload(job);
+}
+
+void SyncRunner::sync_everything(std::function<void(Status)> done) noexcept {
+    SyncJob& job = take_job();
+    job.files.clear();
+    for (const auto& volume : context_.volumes) {
+        job.files.push_back(volume->file_system_fd());
+        job.files.push_back(volume->index_fd());
+    }
+    job.file_system = true;
+    job.callback = std::move(done);
+    context_.loop.offload(job);
+}
+
+void SyncRunner::finish(SyncJob& job) noexcept {
+    if (!job.file_system) context_.volumes[job.volume]->finish_sync(job.plan, job.status);
+    const std::function<void(Status)> callback = std::exchange(job.callback, nullptr);
+    const Status status = job.status;
+    job.plan = {};
+    idle_.push_back(&job);
+    callback(status);
+}
+
+}  // namespace gemel

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes objects or everything durable on this node, away from the loop's thread.
+#pragma once
+
+#include "engine/mirror/replica_context.hpp"
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace gemel {
+
+class SyncRunner {
+   public:
+    explicit SyncRunner(ReplicaContext& context) noexcept;
+    ~SyncRunner();
+
+    // fsync of one object and the names that lead to it.
+    void sync_object(std::uint16_t volume, ObjectId object,
+                     std::function<void(Status)> done) noexcept;
+    // syncfs of every volume's file system and of its index's. A failure is final: the kernel
+    // reports a lost page once.
+    void sync_everything(std::function<void(Status)> done) noexcept;
+
+   private:
+    class SyncJob;
+
+    SyncJob& take_job() noexcept;
+    void finish(SyncJob& job) noexcept;
+
+    ReplicaContext& context_;
+    std::vector<std::unique_ptr<SyncJob>> jobs_;
+    std::vector<SyncJob*> idle_;
+};
+
+}  // namespace gemel
