@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a volume: private directories, the root's identity, the index, what a crash left behind.
+#include "engine/store/directory_volume.hpp"
+
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "engine/store/volume_impl.hpp"
+
+#include <fcntl.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+constexpr std::string_view kPrivateName = ".gemel";
+constexpr std::size_t kBatch = 256;
+
+// Opens the directory `name` of `parent`, making it where it is missing.
+Result<Fd> ensure_directory(Vfs& vfs, Fd parent, std::string_view name) noexcept {
+    const Status made = vfs.make_directory(parent, name, 0700);
+    if (!made.ok() && !made.is_errno(EEXIST)) return made;
+    return vfs.open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+}
+
+// Identity of the root if it is its own, whatever the volume.
+Result<Identity> own_identity(Vfs& vfs, Fd root, bool& is_copy) noexcept {
+    is_copy = false;
+    Result<Identity> identity = read_identity(vfs, root);
+    if (!identity.ok()) return identity;
+    const Result<FileHandle> handle = vfs.handle_of(root);
+    if (!handle.ok()) return handle.status();
+    is_copy = handle.value() != identity->handle || identity->object != kRootObject;
+    return identity;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DirectoryVolume>> DirectoryVolume::open(Loop& loop, LogSink& log, Fd root,
+                                                               const Options& options) noexcept {
+    auto volume = std::make_unique<TreeVolume>(loop, log, root, options);
+    const Status status = volume->start(options);
+    if (!status.ok()) return status;
+    return std::unique_ptr<DirectoryVolume>(std::move(volume));
+}
+
+Result<Uuid> DirectoryVolume::volume_id_of(Vfs& vfs, Fd root) noexcept {
+    bool is_copy = false;
+    const Result<Identity> identity = own_identity(vfs, root, is_copy);
+    if (!identity.ok()) return identity.status();
+    if (is_copy) return Code::not_found;
+    return identity->volume;
+}
+
+TreeVolume::TreeVolume(Loop& loop, LogSink& log, Fd root, const Options& options) noexcept
+    : loop_(loop),
+      log_(log),
+      vfs_(loop.vfs()),
+      root_(root),
+      cache_(vfs_, options.open_files_max),
+      index_(vfs_) {}
+
+TreeVolume::~TreeVolume() {
+    index_.close();
+    for (const Fd fd : {root_, private_, orphan_directory_, detached_directory_, staging_,
+                        file_system_, eviction_sync_, state_directory_}) {
+        if (fd.is_open()) vfs_.close(fd);
+    }
+}
+
+Status TreeVolume::start(const Options& options) noexcept {
+    const Result<FileStat> stat = vfs_.stat(root_);
+    if (!stat.ok()) return stat.status();
+    if (!S_ISDIR(stat->mode)) return Status::from_errno(ENOTDIR);
+    device_ = stat->device;
+    GEMEL_TRY(take_identity(options));
+    GEMEL_TRY(open_private_directories());
+    // Making `.gemel` has changed the root's time, which is the volume's content.
+    GEMEL_TRY(vfs_.set_times(root_, {true, stat->accessed}, {true, stat->modified}));
+    const Result<Fd> state = vfs_.open_directory(options.state_directory);
+    if (!state.ok()) return state.status();
+    state_directory_ = state.value();
+    GEMEL_TRY(remove_contents(staging_));
+    GEMEL_TRY(open_index());
+    return load_orphans();
+}
+
+Status TreeVolume::take_identity(const Options& options) noexcept {
+    const Result<FileHandle> handle = vfs_.handle_of(root_);
+    if (!handle.ok()) {
+        return handle.status().is_errno(EOPNOTSUPP) || handle.status().code() == Code::too_large
+                   ? Status(Code::unsupported)
+                   : handle.status();
+    }
+    bool is_copy = false;
+    const Result<Identity> identity = own_identity(vfs_, root_, is_copy);
+    if (identity.ok() && !is_copy) {
+        if (!options.volume_id.is_none() && identity->volume != options.volume_id) {
+            return Status(Code::foreign);
+        }
+        volume_id_ = identity->volume;
+        return Status();
+    }
+    if (!identity.ok() && identity.status().code() != Code::not_found) {
+        return identity.status().is_errno(EOPNOTSUPP) ? Status(Code::unsupported)
+                                                      : identity.status();
+    }
+    if (options.volume_id.is_none()) return Status(Code::refused);
+    volume_id_ = options.volume_id;
+    was_restored_ = identity.ok() && identity->volume == volume_id_;
+    is_new_ = !identity.ok();
+    const Status written =
+        write_identity(vfs_, root_, Identity{volume_id_, kRootObject, handle.value()});
+    return written.is_errno(EOPNOTSUPP) ? Status(Code::unsupported) : written;
+}
+
+Status TreeVolume::open_private_directories() noexcept {
+    const Result<Fd> own = ensure_directory(vfs_, root_, kPrivateName);
+    if (!own.ok()) return own.status();
+    private_ = own.value();
+    const std::pair<std::string_view, Fd*> directories[] = {{"orphans", &orphan_directory_},
+                                                            {"detached", &detached_directory_},
+                                                            {"staging", &staging_}};
+    for (const auto& [name, fd] : directories) {
+        const Result<Fd> directory = ensure_directory(vfs_, private_, name);
+        if (!directory.ok()) return directory.status();
+        *fd = directory.value();
+    }
+    for (Fd* fd : {&file_system_, &eviction_sync_}) {
+        const Result<Fd> opened = vfs_.open_at(root_, ".", O_RDONLY | O_DIRECTORY, 0);
+        if (!opened.ok()) return opened.status();
+        *fd = opened.value();
+    }
+    hidden_directory_count_ = 1;
+    const Result<FileStat> lost = vfs_.stat_at(root_, "lost+found");
+    if (lost.ok() && S_ISDIR(lost->mode)) ++hidden_directory_count_;
+    return Status();
+}
+
+Status TreeVolume::open_index() noexcept {
+    GEMEL_TRY(index_.open(state_directory_, volume_id_, loop_.boot_id()));
+    if (!index_.may_lack_records()) return Status();
+    return is_new_ ? index_.mark_complete() : rebuild_index();
+}
+
+// Orphans of an earlier run stay until the owner empties the directory: it may have their handles.
+Status TreeVolume::load_orphans() noexcept {
+    std::vector<DirectoryEntry> entries;
+    std::uint64_t position = 0;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(orphan_directory_, position, kBatch, entries));
+        if (entries.empty()) return Status();
+        for (const DirectoryEntry& entry : entries) {
+            const Result<Found> found = find_at(orphan_directory_, entry.name);
+            if (found.ok() && !found->id.is_none()) orphans_.insert(found->id);
+        }
+        position = entries.back().next;
+    }
+}
+
+Status TreeVolume::adopt_volume_id(const Uuid& id) noexcept {
+    GEMEL_ASSERT(!id.is_none());
+    if (id == volume_id_) return Status();
+    const Result<FileHandle> handle = vfs_.handle_of(root_);
+    if (!handle.ok()) return handle.status();
+    // The identity is the act: from here on no other object of the tree has a valid id.
+    GEMEL_TRY(write_identity(vfs_, root_, Identity{id, kRootObject, handle.value()}));
+    GEMEL_TRY(vfs_.sync(root_, false));
+    volume_id_ = id;
+    cache_.forget_all();
+    orphans_.clear();
+    new_names_.clear();
+    was_restored_ = false;
+    is_new_ = false;
+    return open_index();
+}
+
+Result<bool> TreeVolume::is_empty() noexcept {
+    std::vector<DirectoryEntry> entries;
+    std::uint64_t position = 0;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(root_, position, kBatch, entries));
+        if (entries.empty()) return true;
+        for (const DirectoryEntry& entry : entries) {
+            if (!is_hidden(kRootObject, entry.name)) return false;
+        }
+        position = entries.back().next;
+    }
+}
+
+// Breadth first by handles, so that neither depth nor width costs descriptors.
+Status TreeVolume::rebuild_index() noexcept {
+    GEMEL_PROBE("volume: index rebuilt");
+    std::vector<FileHandle> pending;
+    std::size_t count = 0;
+    const auto scan = [&](Fd directory, bool is_root) noexcept -> Status {
+        std::vector<DirectoryEntry> entries;
+        std::uint64_t position = 0;
+        for (;;) {
+            entries.clear();
+            GEMEL_TRY(vfs_.read_directory(directory, position, kBatch, entries));
+            if (entries.empty()) return Status();
+            position = entries.back().next;
+            for (const DirectoryEntry& entry : entries) {
+                if (is_root && is_hidden(kRootObject, entry.name)) continue;
+                const Result<Found> found = find_at(directory, entry.name);
+                if (!found.ok()) {
+                    if (found.status().is_errno(EXDEV)) continue;
+                    return found.status();
+                }
+                if (found->is_directory()) pending.push_back(found->handle);
+                if (found->id.is_none()) continue;
+                GEMEL_TRY(index_.put(found->id, {found->handle, found->stat.mode & S_IFMT}));
+                ++count;
+            }
+        }
+    };
+    GEMEL_TRY(scan(root_, true));
+    GEMEL_TRY(scan(orphan_directory_, false));
+    GEMEL_TRY(scan(detached_directory_, false));
+    while (!pending.empty()) {
+        const FileHandle handle = pending.back();
+        pending.pop_back();
+        const Result<Fd> directory =
+            vfs_.open_by_handle(root_, handle, O_RDONLY | O_DIRECTORY | O_NOATIME);
+        if (!directory.ok()) return directory.status();
+        const ScopedFd scoped(vfs_, directory.value());
+        GEMEL_TRY(scan(directory.value(), false));
+    }
+    GEMEL_TRY(index_.mark_complete());
+    log_.log(LogLevel::info, "index of file handles rebuilt from the tree: " +
+                                 std::to_string(count) + " names of objects with an id");
+    return Status();
+}
+
+Status TreeVolume::empty_directory(ObjectId directory) noexcept {
+    GEMEL_ASSERT(directory == kOrphanDirectory || directory == kDetachedDirectory);
+    begin_call();
+    if (directory == kOrphanDirectory) {
+        for (const ObjectId id : orphans_) object_gone(id);
+        orphans_.clear();
+    }
+    const Status removed = remove_contents(fixed_fd(directory));
+    cache_.forget_if([this](Fd fd) {
+        const Result<FileStat> stat = vfs_.stat(fd);
+        return !stat.ok() || stat->link_count == 0;
+    });
+    return removed;
+}
+
+// Subdirectories are moved up to the top before they are removed: no recursion, no stack of
+// descriptors, whatever the depth.
+Status TreeVolume::remove_contents(Fd directory) noexcept {
+    std::uint64_t counter = 0;
+    std::vector<DirectoryEntry> entries;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
+        if (entries.empty()) return Status();
+        for (const DirectoryEntry& entry : entries) {
+            const Status removed = vfs_.unlink(directory, entry.name, false);
+            if (removed.ok()) continue;
+            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
+            const Result<Fd> child =
+                vfs_.open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+            // Not a directory: the refusal to unlink was meant (an immutable file).
+            if (!child.ok()) return removed;
+            const ScopedFd scoped(vfs_, child.value());
+            GEMEL_TRY(remove_one_level(directory, child.value(), counter));
+            GEMEL_TRY(vfs_.unlink(directory, entry.name, true));
+        }
+    }
+}
+
+Status TreeVolume::remove_one_level(Fd top, Fd directory, std::uint64_t& counter) noexcept {
+    std::vector<DirectoryEntry> entries;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
+        if (entries.empty()) return Status();
+        for (const DirectoryEntry& entry : entries) {
+            const Status removed = vfs_.unlink(directory, entry.name, false);
+            if (removed.ok()) continue;
+            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
+            Status moved;
+            do {
+                const std::string name = "level-" + std::to_string(counter++);
+                moved = vfs_.rename(directory, entry.name, top, name, RENAME_NOREPLACE);
+            } while (moved.is_errno(EEXIST));
+            GEMEL_TRY(moved);
+        }
+    }
+}
+
+}  // namespace gemel

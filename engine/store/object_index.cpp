@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records are read and written through the page cache, 64 bytes at a time; the files are sparse
+// where ids were never used. The file `state` holds the boot in which the index was last opened and
+// whether it was closed: open in another boot means that records may have been lost.
+#include "engine/store/object_index.hpp"
+
+#include "engine/base/assert.hpp"
+#include "engine/base/checksum.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fcntl.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+constexpr std::uint64_t kStateSeed = 0x67656D656C2D6978;  // "gemel-ix"
+constexpr std::uint8_t kStateOpen = 1;                    // records may be in the page cache only
+constexpr std::uint8_t kStateClosed = 2;                  // synced
+constexpr std::size_t kStateSize = 8 + 16 + 1;
+
+std::string hex_digits(Bytes bytes) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    text.reserve(bytes.size() * 2);
+    for (const std::byte b : bytes) {
+        const auto value = std::to_integer<unsigned>(b);
+        text.push_back(kDigits[value >> 4]);
+        text.push_back(kDigits[value & 15]);
+    }
+    return text;
+}
+
+std::string hex_big_endian(std::uint64_t value, std::size_t size) {
+    std::array<std::byte, 8> bytes{};
+    for (std::size_t i = 0; i < size; ++i) {
+        bytes[i] = static_cast<std::byte>(value >> (8 * (size - 1 - i)));
+    }
+    return hex_digits(Bytes(bytes).first(size));
+}
+
+// Makes the directory where it is missing and opens it.
+Result<Fd> ensure_directory(Vfs& vfs, Fd parent, std::string_view name) noexcept {
+    const Status made = vfs.make_directory(parent, name, 0700);
+    if (!made.ok() && !made.is_errno(EEXIST)) return made;
+    return vfs.open_at(parent, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+}  // namespace
+
+std::string hex_name(ObjectId id) { return hex_big_endian(id.value, 8); }
+std::string hex_name(const Uuid& id) { return hex_digits(std::as_bytes(std::span(id.bytes))); }
+
+ObjectIndex::~ObjectIndex() { close_files(); }
+
+void ObjectIndex::close_files() noexcept {
+    for (const TagFile& entry : files_) vfs_.close(entry.file);
+    files_.clear();
+    if (state_file_.is_open()) vfs_.close(std::exchange(state_file_, Fd{}));
+    if (directory_.is_open()) vfs_.close(std::exchange(directory_, Fd{}));
+}
+
+Status ObjectIndex::open(Fd directory, const Uuid& volume, const Uuid& boot) noexcept {
+    close_files();
+    volume_ = volume;
+    boot_ = boot;
+    may_lack_records_ = true;
+    const Result<Fd> parent = ensure_directory(vfs_, directory, "index");
+    if (!parent.ok()) return parent.status();
+    ScopedFd scoped(vfs_, parent.value());
+    const Result<Fd> own = ensure_directory(vfs_, parent.value(), hex_name(volume));
+    if (!own.ok()) return own.status();
+    directory_ = own.value();
+    const Result<Fd> state = vfs_.open_at(directory_, "state", O_RDWR | O_CREAT, 0600);
+    if (!state.ok()) return state.status();
+    state_file_ = state.value();
+    Uuid last_boot;
+    const Result<std::uint8_t> last = read_state(last_boot);
+    if (!last.ok()) return Status();  // new or torn: rebuild decides
+    may_lack_records_ = last.value() != kStateClosed && last_boot != boot;
+    return may_lack_records_ ? Status() : write_state(kStateOpen);
+}
+
+Status ObjectIndex::mark_complete() noexcept {
+    GEMEL_ASSERT(directory_.is_open());
+    if (!may_lack_records_) return Status();
+    // The records first: the note claims that they are there.
+    GEMEL_TRY(vfs_.sync_file_system(directory_));
+    GEMEL_TRY(write_state(kStateOpen));
+    may_lack_records_ = false;
+    return Status();
+}
+
+void ObjectIndex::close() noexcept {
+    if (directory_.is_open() && !may_lack_records_ && vfs_.sync_file_system(directory_).ok()) {
+        // Not written: the next open finds the index open and, in another boot, rebuilds it.
+        const Status written = write_state(kStateClosed);
+        static_cast<void>(written);
+    }
+    close_files();
+}
+
+Status ObjectIndex::write_state(std::uint8_t state) noexcept {
+    ByteBuffer body;
+    ByteWriter(body).put(boot_);
+    ByteWriter(body).put(state);
+    ByteBuffer buffer;
+    ByteWriter(buffer).put(checksum64(body, kStateSeed));
+    ByteWriter(buffer).bytes(body);
+    GEMEL_ASSERT(buffer.size() == kStateSize);
+    const Result<std::size_t> written = vfs_.pwrite(state_file_, buffer, 0);
+    if (!written.ok()) return written.status();
+    if (written.value() != kStateSize) return Status::from_errno(ENOSPC);
+    return vfs_.sync(state_file_, false);
+}
+
+Result<std::uint8_t> ObjectIndex::read_state(Uuid& boot) noexcept {
+    std::array<std::byte, kStateSize> buffer;
+    const Result<std::size_t> size = vfs_.pread(state_file_, buffer, 0);
+    if (!size.ok()) return size.status();
+    if (size.value() != kStateSize) return Code::not_found;
+    ByteReader reader(buffer);
+    const auto checksum = reader.get<std::uint64_t>();
+    if (checksum != checksum64(Bytes(buffer).subspan(8), kStateSeed)) return Code::corrupt;
+    boot = reader.uuid();
+    return reader.get<std::uint8_t>();
+}
+
+Result<Fd> ObjectIndex::file_of(std::uint32_t tag, bool create) noexcept {
+    for (TagFile& entry : files_) {
+        if (entry.tag != tag) continue;
+        entry.last_use = ++use_count_;
+        return entry.file;
+    }
+    const int flags = O_RDWR | O_NOATIME | (create ? O_CREAT : 0);
+    const Result<Fd> file = vfs_.open_at(directory_, hex_big_endian(tag, 3), flags, 0600);
+    if (!file.ok()) {
+        if (file.status().is_errno(ENOENT)) return Code::not_found;
+        return file.status();
+    }
+    if (files_.size() >= kOpenFilesMax) {
+        const auto oldest = std::min_element(
+            files_.begin(), files_.end(),
+            [](const TagFile& a, const TagFile& b) { return a.last_use < b.last_use; });
+        vfs_.close(oldest->file);
+        files_.erase(oldest);
+    }
+    files_.push_back({tag, file.value(), ++use_count_});
+    return file.value();
+}
+
+// A record copied to another slot or from another volume's index fails its checksum.
+std::uint64_t ObjectIndex::seed_of(ObjectId id) const noexcept {
+    return checksum64(std::as_bytes(std::span(volume_.bytes)), id.value);
+}
+
+Result<ObjectIndex::Record> ObjectIndex::find(ObjectId id) noexcept {
+    const Result<Fd> file = file_of(id.tag(), false);
+    if (!file.ok()) return file.status();
+    std::array<std::byte, kRecordSize> buffer;
+    const Result<std::size_t> size = vfs_.pread(file.value(), buffer, id.sequence() * kRecordSize);
+    if (!size.ok()) return size.status();
+    if (size.value() != kRecordSize) return Code::not_found;
+    ByteReader reader(buffer);
+    const auto checksum = reader.get<std::uint64_t>();
+    if (checksum == 0 || checksum != checksum64(Bytes(buffer).subspan(8), seed_of(id))) {
+        return Code::not_found;
+    }
+    Record record;
+    record.handle.type = reader.get<std::int32_t>();
+    record.type = reader.get<std::uint32_t>();
+    record.handle.size = reader.get<std::uint8_t>();
+    if (record.handle.size > FileHandle::kSizeMax) return Code::not_found;
+    const Bytes bytes = reader.bytes(record.handle.size);
+    if (!bytes.empty()) std::memcpy(record.handle.bytes.data(), bytes.data(), bytes.size());
+    return record;
+}
+
+Status ObjectIndex::put(ObjectId id, const Record& record) noexcept {
+    GEMEL_ASSERT(!id.is_none());
+    GEMEL_ASSERT(record.handle.size <= FileHandle::kSizeMax);
+    const Result<Fd> file = file_of(id.tag(), true);
+    if (!file.ok()) return file.status();
+    ByteBuffer body;
+    body.reserve(kRecordSize);
+    ByteWriter writer(body);
+    writer.put(record.handle.type);
+    writer.put(record.type);
+    writer.put(record.handle.size);
+    writer.bytes(std::as_bytes(std::span(record.handle.bytes).first(record.handle.size)));
+    body.resize(kRecordSize - sizeof(std::uint64_t));
+    ByteBuffer buffer;
+    buffer.reserve(kRecordSize);
+    ByteWriter(buffer).put(checksum64(body, seed_of(id)));
+    ByteWriter(buffer).bytes(body);
+    const Result<std::size_t> written =
+        vfs_.pwrite(file.value(), buffer, id.sequence() * kRecordSize);
+    if (!written.ok()) return written.status();
+    if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
+    return Status();
+}
+
+Status ObjectIndex::erase(ObjectId id) noexcept {
+    const Result<Fd> file = file_of(id.tag(), false);
+    if (!file.ok()) {
+        return file.status().code() == Code::not_found ? Status() : file.status();
+    }
+    const std::array<std::byte, kRecordSize> zero{};
+    const Result<std::size_t> written =
+        vfs_.pwrite(file.value(), zero, id.sequence() * kRecordSize);
+    if (!written.ok()) return written.status();
+    return written.value() == kRecordSize ? Status() : Status::from_errno(ENOSPC);
+}
+
+}  // namespace gemel

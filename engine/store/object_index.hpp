@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way back from an object's id to its inode: for each tag a file of fixed records, the slot
+// being the id's sequence, the record the inode's file handle. docs/on-disk.md.
+//
+// It is a cache of what the identity attributes say and never believed alone: whoever opens an
+// inode by a record checks the inode's own attribute. Records are written without a sync; the index
+// says after a crash of the machine that it may lack some, and is then written anew from the tree.
+#pragma once
+
+#include "engine/base/status.hpp"
+#include "engine/base/units.hpp"
+#include "engine/io/vfs.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gemel {
+
+class ObjectIndex {
+   public:
+    static constexpr std::size_t kRecordSize = 64;
+    static constexpr std::size_t kOpenFilesMax = 16;
+
+    struct Record {
+        FileHandle handle;
+        std::uint32_t type = 0;  // S_IFMT bits: how to open it
+
+        friend bool operator==(const Record&, const Record&) noexcept = default;
+    };
+
+    explicit ObjectIndex(Vfs& vfs) noexcept : vfs_(vfs) {}
+    ~ObjectIndex();
+    ObjectIndex(const ObjectIndex&) = delete;
+    ObjectIndex& operator=(const ObjectIndex&) = delete;
+
+    // Opens (makes) `directory`/index/<volume id>. `boot` is the running boot's id: an index left
+    // open by another boot has crashed with it. The descriptor stays the caller's.
+    Status open(Fd directory, const Uuid& volume, const Uuid& boot) noexcept;
+    // True until mark_complete(): new, or not closed before the machine went down.
+    [[nodiscard]] bool may_lack_records() const noexcept { return may_lack_records_; }
+    // Every object of the tree has been put. Durable together with a note that this boot uses it.
+    Status mark_complete() noexcept;
+    // Syncs all records and notes that they are complete. Waits for the disk.
+    void close() noexcept;
+
+    // not_found: no record, or a damaged one.
+    Result<Record> find(ObjectId id) noexcept;
+    Status put(ObjectId id, const Record& record) noexcept;
+    Status erase(ObjectId id) noexcept;
+
+    // The directory of the index, for a sync of its file system.
+    [[nodiscard]] Fd directory() const noexcept { return directory_; }
+
+   private:
+    struct TagFile {
+        std::uint32_t tag = 0;
+        Fd file;
+        std::uint64_t last_use = 0;
+    };
+
+    Result<Fd> file_of(std::uint32_t tag, bool create) noexcept;
+    std::uint64_t seed_of(ObjectId id) const noexcept;
+    Status write_state(std::uint8_t state) noexcept;
+    Result<std::uint8_t> read_state(Uuid& boot) noexcept;
+    void close_files() noexcept;
+
+    Vfs& vfs_;
+    Fd directory_;
+    Fd state_file_;
+    Uuid volume_;
+    Uuid boot_;
+    bool may_lack_records_ = true;
+    std::uint64_t use_count_ = 0;
+    std::vector<TagFile> files_;
+};
+
+// 16 hexadecimal digits: the name of an object in `.gemel/`.
+std::string hex_name(ObjectId id);
+// 32 hexadecimal digits.
+std::string hex_name(const Uuid& id);
+
+}  // namespace gemel

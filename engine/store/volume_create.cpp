@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// New objects. The order is protocol.md 7 and 13: made private and without a visible name, then id,
+// owner, ACLs, mode, times, and only then the name; a crash at any point leaves no half-made object
+// in sight.
+//
+// A regular file is an O_TMPFILE of its directory, so that the file system places it there; other
+// kinds, and regular files where O_TMPFILE is not supported, are made in `staging/` and moved.
+// Owner, set-group-id and ACL inheritance are computed here for all kinds alike.
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "engine/store/posix_acl.hpp"
+#include "engine/store/volume_impl.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+constexpr std::uint32_t kPermissions = 07777;
+
+}  // namespace
+
+// The unnamed or staged file, dressed, with its identity; open with the best descriptor there is.
+Result<Fd> TreeVolume::make_unnamed(const NewObject& spec, Fd near, bool& staged) noexcept {
+    Result<Fd> file = Status::from_errno(EOPNOTSUPP);
+    staged = true;
+    if (S_ISREG(spec.mode) && tmpfile_works_) {
+        file = vfs_.open_at(near, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_NONBLOCK, 0600);
+        staged = !file.ok();
+        if (staged) {
+            if (!file.status().is_errno(EOPNOTSUPP) && !file.status().is_errno(EISDIR)) {
+                return file;
+            }
+            GEMEL_PROBE("volume: no O_TMPFILE here");
+            tmpfile_works_ = false;
+        }
+    }
+    if (staged) file = make_staged(spec, hex_name(spec.id));
+    if (!file.ok()) return file;
+    ScopedFd scoped(vfs_, file.value());
+    const Status dressed = dress(spec, file.value());
+    if (!dressed.ok()) {
+        if (staged) discard_staged(spec);
+        return dressed;
+    }
+    return scoped.release();
+}
+
+Result<Fd> TreeVolume::make_staged(const NewObject& spec, std::string_view name) noexcept {
+    Result<Fd> file = Status::from_errno(EINVAL);
+    Status made;
+    int flags = O_PATH;
+    switch (spec.mode & S_IFMT) {
+        case S_IFREG:
+            file = vfs_.open_at(staging_, name, O_CREAT | O_EXCL | O_RDWR | O_NOATIME | O_NONBLOCK,
+                                0600);
+            return file;
+        case S_IFDIR:
+            made = vfs_.make_directory(staging_, name, 0700);
+            flags = O_RDONLY | O_DIRECTORY | O_NOATIME;
+            break;
+        case S_IFLNK:
+            made = vfs_.make_symlink(staging_, name, spec.target);
+            break;
+        case S_IFIFO:
+        case S_IFSOCK:
+        case S_IFBLK:
+        case S_IFCHR:
+            made = vfs_.make_node(staging_, name, (spec.mode & S_IFMT) | 0600, spec.special_device);
+            break;
+        default:
+            return file;
+    }
+    if (!made.ok()) return made;
+    file = vfs_.open_at(staging_, name, flags, 0);
+    if (!file.ok()) discard_staged(spec);
+    return file;
+}
+
+void TreeVolume::discard_staged(const NewObject& spec) noexcept {
+    const Status removed = vfs_.unlink(staging_, hex_name(spec.id), S_ISDIR(spec.mode));
+    if (!removed.ok()) {
+        log_.log(LogLevel::warning, "volume: left in staging until the next start: " +
+                                        hex_name(spec.id) + ": " + removed.to_string());
+    }
+}
+
+Status TreeVolume::dress(const NewObject& spec, Fd file) noexcept {
+    const Result<FileHandle> handle = vfs_.handle_of(file);
+    if (!handle.ok()) return handle.status();
+    GEMEL_TRY(give_identity(file, spec.id, handle.value(), spec.mode));
+    GEMEL_TRY(vfs_.set_owner(file, spec.uid, spec.gid));
+    if (!S_ISLNK(spec.mode)) {
+        if (spec.access_acl != nullptr && !spec.access_acl->empty()) {
+            GEMEL_TRY(vfs_.set_xattr(file, kAccessAclAttribute, *spec.access_acl, 0));
+        }
+        if (spec.default_acl != nullptr && !spec.default_acl->empty()) {
+            GEMEL_TRY(vfs_.set_xattr(file, kDefaultAclAttribute, *spec.default_acl, 0));
+        }
+        GEMEL_TRY(vfs_.set_mode(file, spec.mode & kPermissions));
+    }
+    if (!spec.accessed.set && !spec.modified.set) return Status();
+    return vfs_.set_times(file, spec.accessed, spec.modified);
+}
+
+// Makes the object and gives it the name in `directory`; `near` is where the file system should
+// place it. The descriptor goes into the cache.
+Result<Fd> TreeVolume::make_object(const NewObject& spec, Fd near, Fd directory,
+                                   std::string_view name) noexcept {
+    GEMEL_ASSERT(!spec.id.is_none() && !is_fixed(spec.id));
+    bool staged = false;
+    const Result<Fd> file = make_unnamed(spec, near, staged);
+    if (!file.ok()) return file.status();
+    ScopedFd scoped(vfs_, file.value());
+    const Status named =
+        staged ? vfs_.rename(staging_, hex_name(spec.id), directory, name, RENAME_NOREPLACE)
+               : vfs_.link(file.value(), directory, name);
+    if (!named.ok()) {
+        if (staged) discard_staged(spec);
+        return named;
+    }
+    FdCache::Kind kind = FdCache::Kind::path;
+    if (S_ISREG(spec.mode)) kind = FdCache::Kind::data;
+    if (S_ISDIR(spec.mode)) kind = FdCache::Kind::directory;
+    cache_.forget(spec.id);  // an id that was allotted before to something that failed
+    cache_.insert(spec.id, scoped.release(), kind);
+    return file.value();
+}
+
+Status TreeVolume::create(const Op& op, const NewObject& spec, Fd parent) noexcept {
+    if (op.name.empty()) {
+        if (!S_ISREG(spec.mode)) return Status::from_errno(EINVAL);
+        const Result<Fd> made = make_object(spec, parent, orphan_directory_, hex_name(spec.id));
+        if (!made.ok()) return made.status();
+        orphans_.insert(spec.id);
+        return Status();
+    }
+    const Result<Fd> made = make_object(spec, parent, parent, op.name);
+    if (!made.ok()) return made.status();
+    note_name(spec.id, op.parent);
+    return Status();
+}
+
+Status TreeVolume::execute_create(Op& op) noexcept {
+    if (!op.name.empty()) GEMEL_TRY(check_new_name(op.parent, op.name));
+    const Result<Fd> parent = directory_fd(op.parent);
+    if (!parent.ok()) return parent.status();
+    const Result<FileStat> parent_stat = vfs_.stat(parent.value());
+    if (!parent_stat.ok()) return parent_stat.status();
+    NewObject spec;
+    spec.id = next_id();
+    spec.mode = op.mode;
+    spec.uid = op.uid;
+    spec.gid = op.gid;
+    spec.special_device = op.special_device;
+    spec.target = op.data;
+    InheritedAcl inherited;
+    if (!S_ISLNK(op.mode)) {
+        const Result<ByteBuffer> acl = read_xattr(parent.value(), kDefaultAclAttribute);
+        if (!acl.ok()) return acl.status();
+        if (acl->empty()) {
+            spec.mode &= ~(op.umask & 0777U);
+        } else {
+            Result<InheritedAcl> result = inherit_acl(acl.value(), op.mode);
+            if (!result.ok()) return result.status();
+            inherited = std::move(result).value();
+            spec.mode = inherited.mode;
+        }
+    }
+    if ((parent_stat->mode & S_ISGID) != 0) {
+        spec.gid = parent_stat->gid;
+        if (S_ISDIR(spec.mode)) spec.mode |= S_ISGID;
+    }
+    spec.access_acl = &inherited.access;
+    spec.default_acl = &inherited.default_acl;
+    GEMEL_TRY(create(op, spec, parent.value()));
+    ++allotment_next_;
+    op.object = spec.id;
+    op.resolved.access_acl = std::move(inherited.access);
+    op.resolved.default_acl = std::move(inherited.default_acl);
+    const Result<Fd> file = object_fd(spec.id);
+    if (!file.ok()) return file.status();
+    const Result<FileStat> stat = vfs_.stat(file.value());
+    if (!stat.ok()) return stat.status();
+    resolve_object(stat.value(), op);
+    const Result<FileStat> after = vfs_.stat(parent.value());
+    if (!after.ok()) return after.status();
+    op.resolved.parent_modified = after->modified;
+    return Status();
+}
+
+Status TreeVolume::apply_create(const Op& op) noexcept {
+    if (op.object.is_none() || is_fixed(op.object)) return Status(Code::corrupt);
+    if (!op.name.empty()) GEMEL_TRY(check_new_name(op.parent, op.name));
+    const Result<Fd> parent = directory_fd(op.parent);
+    if (!parent.ok()) return parent.status();
+    NewObject spec;
+    spec.id = op.object;
+    spec.mode = (op.mode & S_IFMT) | (op.resolved.mode & kPermissions);
+    spec.uid = op.resolved.uid;
+    spec.gid = op.resolved.gid;
+    spec.special_device = op.special_device;
+    spec.target = op.data;
+    spec.access_acl = &op.resolved.access_acl;
+    spec.default_acl = &op.resolved.default_acl;
+    spec.accessed = {true, op.resolved.accessed};
+    spec.modified = {true, op.resolved.modified};
+    GEMEL_TRY(create(op, spec, parent.value()));
+    return op.name.empty() ? Status() : set_modified(parent.value(), op.resolved.parent_modified);
+}
+
+}  // namespace gemel

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// The directory volume behind directory_volume.hpp, in pieces by phase: directory_volume.cpp
+// (opening), volume_objects.cpp (from ids and names to inodes), volume_reading.cpp,
+// volume_create.cpp, volume_names.cpp, volume_data.cpp, volume_attributes.cpp, volume_sync.cpp,
+// volume_target.cpp (a resync's target). Included by these alone.
+//
+// Within one public call no descriptor is closed that an earlier step of the call has got: the
+// cache is trimmed only when a call begins.
+#pragma once
+
+#include "engine/store/directory_volume.hpp"
+#include "engine/store/fd_cache.hpp"
+#include "engine/store/identity.hpp"
+#include "engine/store/object_index.hpp"
+
+#include <string>
+#include <sys/stat.h>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace gemel {
+
+class TreeVolume final : public DirectoryVolume {
+   public:
+    TreeVolume(Loop& loop, LogSink& log, Fd root, const Options& options) noexcept;
+    ~TreeVolume() override;
+    TreeVolume(const TreeVolume&) = delete;
+    TreeVolume& operator=(const TreeVolume&) = delete;
+    // Everything that can fail about opening.
+    Status start(const Options& options) noexcept;
+
+    [[nodiscard]] Uuid id() const noexcept override { return volume_id_; }
+    Status adopt_volume_id(const Uuid& id) noexcept override;
+    Result<bool> is_empty() noexcept override;
+
+    Result<Attributes> lookup(ObjectId parent, std::string_view name) noexcept override;
+    Result<Attributes> attributes(ObjectId object) noexcept override;
+    Result<ByteBuffer> read_link(ObjectId object) noexcept override;
+    Status list(ObjectId directory, std::uint64_t position, std::size_t count_max,
+                std::vector<ListedEntry>& entries) noexcept override;
+    Result<Fd> data_fd(ObjectId object) noexcept override;
+    Result<Fd> pin(ObjectId object) noexcept override;
+    void unpin(ObjectId object) noexcept override;
+    Result<std::size_t> get_xattr(ObjectId object, std::string_view name,
+                                  MutableBytes buffer) noexcept override;
+    Result<std::vector<std::string>> list_xattrs(ObjectId object) noexcept override;
+    Result<FileSystemStat> stat_file_system() noexcept override;
+    Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset, int whence) noexcept override;
+
+    void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept override;
+    [[nodiscard]] ObjectId next_id() const noexcept override;
+    Status prepare(Op& op) noexcept override;
+    Status execute(Op& op) noexcept override;
+    Status apply(const Op& op) noexcept override;
+
+    Result<SyncPlan> plan_sync(ObjectId object) noexcept override;
+    void finish_sync(const SyncPlan& plan, Status outcome) noexcept override;
+    [[nodiscard]] std::uint64_t sync_mark() const noexcept override { return change_mark_; }
+    void names_synced(std::uint64_t mark) noexcept override;
+    [[nodiscard]] bool wants_sync() const noexcept override;
+    void set_writeback_failure_handler(std::function<void(Status)> handler) noexcept override;
+    [[nodiscard]] Fd file_system_fd() const noexcept override { return file_system_; }
+    [[nodiscard]] Fd index_fd() const noexcept override { return index_.directory(); }
+
+    Status make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint64_t special_device,
+                         Bytes link_target) noexcept override;
+    [[nodiscard]] bool exists(ObjectId id) noexcept override;
+    Result<Attributes> lookup_raw(ObjectId parent, std::string_view name) noexcept override;
+    Status adopt(ObjectId parent, std::string_view name, ObjectId id) noexcept override;
+    Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept override;
+    Status detach(ObjectId parent, std::string_view name) noexcept override;
+    Status empty_directory(ObjectId directory) noexcept override;
+    Result<FullAttributes> full_attributes(ObjectId id) noexcept override;
+    Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept override;
+
+    Status rebuild_index() noexcept override;
+    [[nodiscard]] bool was_restored() const noexcept override { return was_restored_; }
+
+   private:
+    // What a name stands for. `id` is none where the object has no valid identity.
+    struct Found {
+        ScopedFd file;  // O_PATH
+        FileStat stat;
+        FileHandle handle;
+        ObjectId id;
+
+        [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(stat.mode); }
+        // Every name of it is this one.
+        [[nodiscard]] bool is_last_name() const noexcept {
+            return !is_directory() && stat.link_count == 1;
+        }
+    };
+    // A new object before it has its name, and how it is to look.
+    struct NewObject {
+        ObjectId id;
+        std::uint32_t mode = 0;  // with the type
+        std::uint32_t uid = 0, gid = 0;
+        std::uint64_t special_device = 0;
+        Bytes target;
+        const ByteBuffer* access_acl = nullptr;
+        const ByteBuffer* default_acl = nullptr;
+        TimeChange accessed, modified;
+    };
+    // A new name not yet known to be durable: child and the directory it stands in.
+    struct NewName {
+        ObjectId parent;
+        std::uint64_t mark = 0;
+    };
+
+    // directory_volume.cpp
+    Status open_private_directories() noexcept;
+    Status take_identity(const Options& options) noexcept;
+    Status open_index() noexcept;
+    Status load_orphans() noexcept;
+    Status remove_contents(Fd directory) noexcept;
+    Status remove_one_level(Fd top, Fd directory, std::uint64_t& counter) noexcept;
+
+    // volume_objects.cpp
+    void begin_call() noexcept;
+    [[nodiscard]] static bool is_fixed(ObjectId id) noexcept { return id.value <= 3; }
+    [[nodiscard]] Fd fixed_fd(ObjectId id) const noexcept;
+    [[nodiscard]] static bool is_hidden(ObjectId parent, std::string_view name) noexcept;
+    static Status check_name(std::string_view name) noexcept;
+    // check_name, and EPERM for a hidden name: for names about to be made.
+    static Status check_new_name(ObjectId parent, std::string_view name) noexcept;
+    Result<Fd> object_fd(ObjectId id) noexcept;
+    Result<Fd> directory_fd(ObjectId id) noexcept;
+    Result<Fd> open_object(ObjectId id, FdCache::Kind wanted) noexcept;
+    Result<Fd> open_content(const ObjectIndex::Record& record, FdCache::Kind wanted) noexcept;
+    Status verify_identity(Fd file, ObjectId id, const FileHandle& handle) noexcept;
+    // ENOENT, EXDEV; any name, also in the private directories.
+    Result<Found> find_at(Fd directory, std::string_view name) noexcept;
+    Status identify(Found& found) noexcept;
+    // find_at by id, hidden names being absent; gives an id where one is missing and may be given.
+    Result<Found> find_named(ObjectId parent, std::string_view name, Fd& directory) noexcept;
+    Status allot(Found& found) noexcept;
+    Status give_identity(Fd file, ObjectId id, const FileHandle& handle,
+                         std::uint32_t mode) noexcept;
+    FileStat shown_stat(ObjectId id, FileStat stat) const noexcept;
+    // The value of an attribute of any size; an empty buffer where it is missing.
+    Result<ByteBuffer> read_xattr(Fd file, std::string_view name) noexcept;
+    void note_name(ObjectId child, ObjectId parent) noexcept;
+    void object_gone(ObjectId id) noexcept;
+
+    // volume_create.cpp
+    Result<Fd> make_object(const NewObject& spec, Fd near, Fd directory,
+                           std::string_view name) noexcept;
+    Result<Fd> make_unnamed(const NewObject& spec, Fd near, bool& staged) noexcept;
+    Result<Fd> make_staged(const NewObject& spec, std::string_view name) noexcept;
+    Status dress(const NewObject& spec, Fd file) noexcept;
+    void discard_staged(const NewObject& spec) noexcept;
+    Status execute_create(Op& op) noexcept;
+    Status apply_create(const Op& op) noexcept;
+    Status create(const Op& op, const NewObject& spec, Fd parent) noexcept;
+
+    // volume_names.cpp
+    Status execute_link(Op& op) noexcept;
+    Status apply_link(const Op& op) noexcept;
+    Status link(ObjectId object, ObjectId parent, Fd directory, std::string_view name) noexcept;
+    Status prepare_removal(Op& op) noexcept;
+    Status execute_removal(Op& op) noexcept;
+    Status apply_removal(const Op& op) noexcept;
+    Status remove_name(const Op& op, const Found& found, Fd directory) noexcept;
+    Status prepare_rename(Op& op) noexcept;
+    Status execute_rename(Op& op) noexcept;
+    Status apply_rename(const Op& op) noexcept;
+    struct RenameSides;
+    Status find_rename_sides(const Op& op, RenameSides& sides) noexcept;
+    Status carry_out_rename(const Op& op, RenameSides& sides) noexcept;
+    Status keep_replaced(const Op& op, const RenameSides& sides, Fd keeper) noexcept;
+    Status release_orphan(ObjectId object) noexcept;
+    Status expect(const Result<Found>& found, ObjectId id) const noexcept;
+    Status set_modified(Fd file, WallTime time) noexcept;
+
+    // volume_data.cpp
+    Status execute_data(Op& op) noexcept;
+    Status apply_data(const Op& op) noexcept;
+    Status write(Fd file, const Op& op, std::uint64_t& done) noexcept;
+    Status copy(Fd file, const Op& op, std::uint64_t& done) noexcept;
+    Status allocate(Fd file, const Op& op) noexcept;
+    Status clear_set_id(Fd file) noexcept;
+    void resolve_time(Op& op) noexcept;
+
+    // volume_attributes.cpp
+    Status execute_attributes(Op& op) noexcept;
+    Status apply_attributes(const Op& op) noexcept;
+    Status execute_xattr(Op& op) noexcept;
+    Status apply_xattr(const Op& op) noexcept;
+    Status change_xattr(Fd file, const Op& op) noexcept;
+    Status change_attributes(Fd file, const Op& op, const FileStat& wanted) noexcept;
+    Status replace_xattrs(Fd file, const FullAttributes& attributes) noexcept;
+    static void resolve_object(const FileStat& stat, Op& op) noexcept;
+
+    // volume_target.cpp
+    Status detach_found(const Found& found, Fd directory, std::string_view name) noexcept;
+    Status place_directory(Fd file, Fd directory, std::string_view name) noexcept;
+    Status place_other(ObjectId id, Fd file, Fd directory, std::string_view name) noexcept;
+
+    // volume_sync.cpp
+    Status add_names(ObjectId object, SyncPlan& plan) noexcept;
+    Status add_to_plan(ObjectId object, FdCache::Kind kind, SyncPlan& plan) noexcept;
+
+    Loop& loop_;
+    LogSink& log_;
+    Vfs& vfs_;
+    Fd root_, private_, orphan_directory_, detached_directory_, staging_;
+    Fd file_system_;    // held for the daemon's life, for the owner's syncfs
+    Fd eviction_sync_;  // the same for the cache's own, with its own memory of errors seen
+    Fd state_directory_;
+    Uuid volume_id_;
+    std::uint64_t device_ = 0;
+    std::uint32_t hidden_directory_count_ = 0;  // subdirectories of the root never shown
+    bool was_restored_ = false;
+    bool is_new_ = false;  // the tree had no identity: nothing in it can have an id
+    bool tmpfile_works_ = true;
+    std::uint32_t allotment_tag_ = 0;
+    std::uint64_t allotment_next_ = 0;
+    std::uint64_t change_mark_ = 1;  // grows with every write and every new name
+    FdCache cache_;
+    ObjectIndex index_;
+    std::unordered_set<ObjectId, ObjectIdHash> orphans_;
+    std::unordered_map<ObjectId, std::vector<NewName>, ObjectIdHash> new_names_;
+    std::function<void(Status)> writeback_failure_;
+};
+
+}  // namespace gemel
