@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sockets of the kernel: addresses in its form, opening, options. Internal to this folder.
+#pragma once
+
+#include "engine/base/status.hpp"
+#include "engine/io/network.hpp"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace gemel {
+
+// A SocketAddress as the kernel takes and gives it.
+struct RawAddress {
+    union {
+        sockaddr any;
+        sockaddr_in v4;
+        sockaddr_in6 v6;
+        sockaddr_storage storage;
+    };
+    socklen_t size = sizeof storage;
+
+    RawAddress() noexcept : storage{} {}
+    explicit RawAddress(const SocketAddress& address) noexcept;
+    // Requires: an AF_INET or AF_INET6 address from the kernel.
+    [[nodiscard]] SocketAddress address() const noexcept;
+};
+
+// A descriptor of a socket, closed at the end.
+class Socket {
+   public:
+    Socket() noexcept = default;
+    explicit Socket(int descriptor) noexcept : descriptor_(descriptor) {}
+    Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+    Socket& operator=(Socket&& other) noexcept;
+    ~Socket();
+
+    // `type`: SOCK_STREAM or SOCK_DGRAM, of the family of `address`. An IPv6 socket takes no IPv4.
+    static Result<Socket> open(const SocketAddress& address, int type) noexcept;
+    [[nodiscard]] Status bind(const SocketAddress& address) noexcept;
+    [[nodiscard]] Status set_option(int level, int option, int value) noexcept;
+    [[nodiscard]] SocketAddress remote() const noexcept;
+    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] bool is_open() const noexcept { return descriptor_ != -1; }
+
+   private:
+    int descriptor_ = -1;
+};
+
+}  // namespace gemel
