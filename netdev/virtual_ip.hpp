@@ -6,15 +6,15 @@
 // (RFC 5227, 3) or unsolicited neighbour advertisements (RFC 4861, 7.2.6).
 #pragma once
 
+#include "engine/base/log.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "engine/base/log.hpp"
-#include "engine/base/status.hpp"
-#include "engine/io/loop.hpp"
 
 namespace gemel {
 
