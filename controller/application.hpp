@@ -6,6 +6,11 @@
 // Serving does not end by any of this: it has ended when the FUSE connection is aborted.
 #pragma once
 
+#include "engine/base/log.hpp"
+#include "engine/base/status.hpp"
+#include "engine/base/units.hpp"
+#include "engine/io/loop.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,20 +18,15 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/base/log.hpp"
-#include "engine/base/status.hpp"
-#include "engine/base/units.hpp"
-#include "engine/io/loop.hpp"
-
 namespace gemel {
 
 enum class ApplicationState : std::uint8_t {
-    none,      // neither `start` nor `stop` is configured
+    none,  // neither `start` nor `stop` is configured
     stopped,
     starting,
-    running,   // the start command has ended with status 0
+    running,  // the start command has ended with status 0
     stopping,
-    failed,    // the last command failed or took too long
+    failed,  // the last command failed or took too long
 };
 std::string_view application_state_name(ApplicationState state) noexcept;
 

@@ -3,6 +3,12 @@
 // file at once, each as `file:line:column: sentence`, and touches nothing.
 #pragma once
 
+#include "engine/base/bytes.hpp"
+#include "engine/base/checksum.hpp"
+#include "engine/base/units.hpp"
+#include "engine/io/network.hpp"
+#include "netdev/virtual_ip.hpp"
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -10,12 +16,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "engine/base/bytes.hpp"
-#include "engine/base/checksum.hpp"
-#include "engine/base/units.hpp"
-#include "engine/io/network.hpp"
-#include "netdev/virtual_ip.hpp"
 
 namespace gemel {
 
@@ -41,8 +41,8 @@ struct ArbiterConfig {
 };
 
 struct MirrorConfig {
-    std::string name;                   // letters, digits, '.', '_', '-'; at most 63
-    std::array<std::string, 2> nodes;   // the first is preferred at the very first start
+    std::string name;                      // letters, digits, '.', '_', '-'; at most 63
+    std::array<std::string, 2> nodes;      // the first is preferred at the very first start
     std::vector<std::string> directories;  // absolute, normalized, neither equal nor nested
     std::vector<std::string> exclude;      // globs; kept per node, not replicated
     SyncMode sync = SyncMode::write;

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP/1.1 with JSON on the unix socket `<run>/control.sock`: how `gemel` and curl reach the daemon.
+// HTTP/1.1 with JSON on the unix socket `<run>/control.sock`: how `gemel` and curl reach the
+// daemon.
 //
 //   GET  /v1/version                     {"version":"0.1.0"}
 //   GET  /v1/status[/MIRROR]             status_json.hpp
 //   GET  /v1/events?since=N&wait=S       events above number N, waiting at most S seconds for one
 //   GET  /v1/doctor                      doctor.hpp
 //   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync;
-//                                        body: none or {"force":true}, {"repair":true}, {"full":true}
+//                                        body: none or {"force":true}, {"repair":true},
+//                                        {"full":true}
 //
 // Every failure is {"error": "sentence"}. An own thread speaks HTTP; it hands requests to the
 // daemon's loop and suspends their connections, so that no thread waits for an answer.
 #pragma once
+
+#include "controller/event_log.hpp"
+#include "controller/status_model.hpp"
+#include "engine/base/status.hpp"
+#include "engine/io/loop.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "controller/event_log.hpp"
-#include "controller/status_model.hpp"
-#include "engine/base/status.hpp"
-#include "engine/io/loop.hpp"
 
 namespace gemel {
 

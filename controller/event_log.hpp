@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What happened on this node, newest last: state changes with their reason, failures, resyncs with
-// their figures. The last events are kept in memory; all are appended to `<state>/events.jsonl`, one
-// JSON object a line, which becomes `events.jsonl.1` when it has reached its size. Numbers go on
-// across restarts. The file informs people and is no part of any promise: it is not synced, and a
-// disk that cannot take it loses the line, never the daemon (dropped() counts).
+// their figures. The last events are kept in memory; all are appended to `<state>/events.jsonl`,
+// one JSON object a line, which becomes `events.jsonl.1` when it has reached its size. Numbers go
+// on across restarts. The file informs people and is no part of any promise: it is not synced, and
+// a disk that cannot take it loses the line, never the daemon (dropped() counts).
 //
 // On the daemon's loop only.
 #pragma once
+
+#include "engine/base/status.hpp"
+#include "engine/base/units.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -15,9 +18,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "engine/base/status.hpp"
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -51,7 +51,8 @@ class EventLog {
     EventLog& operator=(const EventLog&) = delete;
 
     // Goes on with `<directory>/events.jsonl`: takes up its last events and their numbers, skipping
-    // lines that are damaged. Requires: nothing added yet. Errors: the kernel's, of opening the file.
+    // lines that are damaged. Requires: nothing added yet. Errors: the kernel's, of opening the
+    // file.
     Status open(const std::string& directory);
 
     // Gives the event the next number, keeps and appends it, then calls the listeners.

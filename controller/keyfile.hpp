@@ -7,11 +7,11 @@
 // Whoever has it is a node of the cluster; whoever lacks it gets nothing (promise 7).
 #pragma once
 
+#include "engine/base/status.hpp"
+
 #include <array>
 #include <cstddef>
 #include <string>
-
-#include "engine/base/status.hpp"
 
 namespace gemel {
 

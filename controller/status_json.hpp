@@ -2,11 +2,11 @@
 // The JSON of the control socket's status answers (controller/status_model.hpp), both ways.
 #pragma once
 
+#include "controller/status_model.hpp"
+
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "controller/status_model.hpp"
 
 namespace gemel {
 

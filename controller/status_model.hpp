@@ -4,13 +4,13 @@
 // are a contract with users; keys may be added, never renamed.
 #pragma once
 
+#include "engine/base/units.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -57,8 +57,8 @@ struct VolumeStatus {
     std::string kind = "directory";  // "directory" or "block"
     std::string name;
     std::string path;
-    std::string sync = "write";       // "write", "fsync" or "async"
-    std::uint64_t dirty_bytes = 0;    // what the peer lacks, as far as this node knows
+    std::string sync = "write";     // "write", "fsync" or "async"
+    std::uint64_t dirty_bytes = 0;  // what the peer lacks, as far as this node knows
     std::uint64_t dirty_objects = 0;
     std::optional<ResyncStatus> resync;
 };

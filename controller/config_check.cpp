@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of a configuration demand of each other, and of the machine's directories.
+#include "controller/config_suggest.hpp"
+#include "controller/config_value.hpp"
+#include "controller/duration.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <set>
+#include <unistd.h>
+
+namespace gemel {
+namespace {
+
+void check_nodes(ConfigDraft& draft) {
+    std::map<SocketAddress, std::string> owners;
+    for (const NodeConfig& node : draft.config.nodes) {
+        for (const SocketAddress& link : node.links) {
+            const auto [found, is_new] = owners.emplace(link, node.name);
+            if (is_new) continue;
+            draft.error_at("node." + node.name + ".links",
+                           link.to_string() + " is a link of node '" + found->second + "' already");
+        }
+    }
+}
+
+void check_failover(ConfigDraft& draft) {
+    const FailoverConfig& failover = draft.config.failover;
+    if (failover.detect >= failover.heartbeat * 3) return;
+    const bool has_detect = draft.places.contains("failover.detect");
+    draft.error_at(has_detect ? "failover.detect" : "failover.heartbeat",
+                   "'detect' (" + format_duration(failover.detect) +
+                       ") has to be at least three times 'heartbeat' (" +
+                       format_duration(failover.heartbeat) + ")");
+}
+
+void check_mirror_nodes(ConfigDraft& draft, const MirrorConfig& mirror) {
+    const std::string path = "mirror." + mirror.name + ".nodes";
+    if (mirror.nodes[0].empty()) return;
+    std::vector<std::string_view> known;
+    for (const NodeConfig& node : draft.config.nodes) known.emplace_back(node.name);
+    for (std::size_t i = 0; i < 2; ++i) {
+        if (draft.config.find_node(mirror.nodes[i]) != nullptr) continue;
+        draft.error_at(path + "." + std::to_string(i),
+                       "there is no [node." + mirror.nodes[i] + "], the node that mirror '" +
+                           mirror.name + "' names" + suggestion(mirror.nodes[i], known));
+    }
+    if (mirror.nodes[0] == mirror.nodes[1]) {
+        draft.error_at(path + ".1", "mirror '" + mirror.name + "' names the node '" +
+                                        mirror.nodes[1] + "' twice");
+    }
+}
+
+// What is wrong with the form of a directory's path; empty when nothing is.
+std::string path_mistake(const std::string& path) {
+    if (!path.starts_with('/')) return "is not an absolute path";
+    if (path == "/") return "cannot be mirrored";
+    if (path.find('\n') != std::string::npos) return "contains a line break";
+    std::size_t begin = 1;
+    while (begin <= path.size()) {
+        const std::size_t end = std::min(path.find('/', begin), path.size());
+        const std::string_view part(path.data() + begin, end - begin);
+        if (part == "." || part == "..") return "has a '" + std::string(part) + "' in it";
+        if (part.empty() && end != path.size()) return "has a '//' in it";
+        begin = end + 1;
+    }
+    return {};
+}
+
+bool is_inside(std::string_view inner, std::string_view outer) {
+    return inner.size() > outer.size() && inner.starts_with(outer) &&
+           (outer == "/" || inner[outer.size()] == '/');
+}
+
+std::string without_slash(std::string path) {
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    return path;
+}
+
+struct SeenDirectory {
+    const MirrorConfig* mirror;
+    std::string_view path;
+};
+
+// The two cannot both be: returns why, or empty.
+std::string overlap(const SeenDirectory& a, const SeenDirectory& b) {
+    const bool share_node =
+        a.mirror->has_node(b.mirror->nodes[0]) || a.mirror->has_node(b.mirror->nodes[1]);
+    if (!share_node) return {};
+    const std::string of = a.mirror == b.mirror ? "" : " of mirror '" + b.mirror->name + "'";
+    if (a.path == b.path) {
+        return a.mirror == b.mirror ? "is named twice" : "is a directory" + of + " already";
+    }
+    if (is_inside(a.path, b.path)) return "lies inside '" + std::string(b.path) + "'" + of;
+    if (is_inside(b.path, a.path)) return "contains '" + std::string(b.path) + "'" + of;
+    return {};
+}
+
+void check_against_daemon(ConfigDraft& draft, const std::string& place, const std::string& path,
+                          const ConfigContext& context) {
+    const std::pair<const char*, std::string> own[] = {
+        {"the state directory", without_slash(context.state_directory)},
+        {"the run directory", without_slash(context.run_directory)}};
+    for (const auto& [what, directory] : own) {
+        if (directory.empty()) continue;
+        if (path == directory || is_inside(directory, path)) {
+            draft.error_at(place, "'" + path + "' contains " + what + " '" + directory + "'");
+        } else if (is_inside(path, directory)) {
+            draft.error_at(place, "'" + path + "' lies inside " + what + " '" + directory + "'");
+        }
+    }
+    if (is_inside(draft.config.key_file, path)) {
+        draft.error_at(place,
+                       "'" + path + "' contains the cluster key '" + draft.config.key_file + "'");
+    }
+}
+
+void check_directories(ConfigDraft& draft, const ConfigContext& context) {
+    for (MirrorConfig& mirror : draft.config.mirrors) {
+        for (std::string& path : mirror.directories) path = without_slash(path);
+    }
+    std::vector<SeenDirectory> seen;
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        for (std::size_t i = 0; i < mirror.directories.size(); ++i) {
+            const std::string& path = mirror.directories[i];
+            const std::string place = "mirror." + mirror.name + ".directories." + std::to_string(i);
+            if (const std::string mistake = path_mistake(path); !mistake.empty()) {
+                draft.error_at(place, "'" + path + "' " + mistake);
+                continue;
+            }
+            check_against_daemon(draft, place, path, context);
+            const SeenDirectory directory{&mirror, path};
+            for (const SeenDirectory& other : seen) {
+                const std::string why = overlap(directory, other);
+                if (why.empty()) continue;
+                draft.error_at(place, "'" + path + "' " + why);
+                break;
+            }
+            seen.push_back(directory);
+        }
+    }
+}
+
+void check_addresses(ConfigDraft& draft) {
+    std::map<std::array<std::uint8_t, 16>, std::string> owners;
+    for (const NodeConfig& node : draft.config.nodes) {
+        for (const SocketAddress& link : node.links) {
+            owners.emplace(link.ip, "an address of node '" + node.name + "'");
+        }
+    }
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        for (std::size_t i = 0; i < mirror.virtual_ips.size(); ++i) {
+            const VirtualAddress& address = mirror.virtual_ips[i];
+            const auto [found, is_new] =
+                owners.emplace(address.ip, "a virtual address of mirror '" + mirror.name + "'");
+            if (is_new) continue;
+            draft.error_at("mirror." + mirror.name + ".virtual-ip.parsed." + std::to_string(i),
+                           "'" + address.to_string() + "' is " + found->second + " already");
+        }
+    }
+}
+
+void check_key_file(ConfigDraft& draft) {
+    const std::string& path = draft.config.key_file;
+    if (!path.starts_with('/') || access(path.c_str(), F_OK) == 0) return;
+    const int error = errno;
+    std::string sentence = "the cluster key '" + path + "' cannot be read: " + std::strerror(error);
+    if (error == ENOENT) {
+        sentence = "there is no cluster key '" + path + "'; `gemel keygen " + path + "` makes one";
+    }
+    draft.error_at("cluster.key", std::move(sentence));
+}
+
+}  // namespace
+
+void check_config(ConfigDraft& draft, const ConfigContext& context) {
+    check_nodes(draft);
+    check_failover(draft);
+    for (const MirrorConfig& mirror : draft.config.mirrors) check_mirror_nodes(draft, mirror);
+    check_directories(draft, context);
+    check_addresses(draft);
+    if (context.check_key_file) check_key_file(draft);
+}
+
+}  // namespace gemel

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sections of gemel.toml: which keys there are, their types and ranges.
+#include "controller/config_reader.hpp"
+
+#include <array>
+#include <utility>
+
+namespace gemel {
+namespace {
+
+constexpr Duration kSecond = Duration::seconds(1);
+constexpr Duration kHour = Duration::seconds(3600);
+
+// Names become parts of paths, of URLs and of lines of text.
+bool is_name(std::string_view name) {
+    constexpr std::string_view kLetters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return !name.empty() && name.size() <= 63 && name.front() != '.' && name.front() != '-' &&
+           name.find_first_not_of(kLetters) == std::string_view::npos;
+}
+
+void check_name(ConfigDraft& draft, const std::string& name, ConfigPlace place,
+                std::string_view what) {
+    if (is_name(name)) return;
+    draft.error(place, "'" + name + "' is no name for a " + std::string(what) +
+                           ": at most 63 letters, digits, '.', '_' and '-', beginning with a "
+                           "letter, a digit or '_'");
+}
+
+void read_cluster(const ConfigValue& table, ConfigDraft& draft) {
+    ConfigReader reader(draft, table, "cluster", table.place);
+    reader.require("name");
+    reader.require("key");
+    if (auto name = reader.text("name")) {
+        check_name(draft, *name, draft.places["cluster.name"], "cluster");
+        draft.config.cluster = std::move(*name);
+    }
+    if (auto key = reader.text("key")) {
+        if (!key->starts_with('/')) {
+            reader.error("key", reader.name("key") + " has to be an absolute path");
+        }
+        draft.config.key_file = std::move(*key);
+    }
+}
+
+void read_node(const ConfigEntry& entry, ConfigDraft& draft) {
+    check_name(draft, entry.key, entry.place, "node");
+    const std::string path = "node." + entry.key;
+    ConfigReader reader(draft, entry.value, path, entry.value.place);
+    reader.require("links");
+    NodeConfig node;
+    node.name = entry.key;
+    std::size_t index = 0;
+    for (const std::string& text : reader.texts("links")) {
+        const std::string place = path + ".links." + std::to_string(index++);
+        if (auto address = parse_address(text)) {
+            node.links.push_back(*address);
+        } else {
+            draft.error_at(place, "'" + text + "' is no numeric address with a port, like " +
+                                      "\"10.0.0.1:7800\" or \"[fd00::1]:7800\"");
+        }
+    }
+    if (index == 0 && reader.has("links")) {
+        reader.error("links", reader.name("links") + " has to name at least one address");
+    }
+    draft.places[path] = entry.value.place;
+    draft.config.nodes.push_back(std::move(node));
+}
+
+void read_failover(const ConfigValue& table, ConfigDraft& draft) {
+    ConfigReader reader(draft, table, "failover", table.place);
+    FailoverConfig& failover = draft.config.failover;
+    if (const auto time = reader.time("heartbeat", Duration::milliseconds(10), kSecond * 10)) {
+        failover.heartbeat = *time;
+    }
+    if (const auto time = reader.time("detect", Duration::milliseconds(50), kSecond * 60)) {
+        failover.detect = *time;
+    }
+}
+
+void read_arbiter(const ConfigValue& table, ConfigDraft& draft) {
+    constexpr std::array<std::string_view, 4> kKinds{"none", "witness", "etcd", "ping"};
+    ConfigReader reader(draft, table, "arbiter", table.place);
+    ArbiterConfig& arbiter = draft.config.arbiter;
+    reader.require("kind");
+    const auto kind = reader.choice("kind", kKinds);
+    const auto address = reader.address("address");
+    if (!kind) return;
+    arbiter.kind = static_cast<ArbiterKind>(*kind);
+    if (address) arbiter.address = *address;
+    if (arbiter.kind == ArbiterKind::witness || arbiter.kind == ArbiterKind::etcd) {
+        reader.require("address");
+    }
+    if (arbiter.kind == ArbiterKind::etcd || arbiter.kind == ArbiterKind::ping) {
+        reader.error("kind", "an arbiter of kind '" + std::string(kKinds[*kind]) +
+                                 "' is not served by this version; use 'witness' or 'none'");
+    }
+}
+
+void read_block(const ConfigValue& table, const std::string& path, ConfigDraft& draft) {
+    ConfigReader reader(draft, table, path, table.place);
+    for (const std::string_view key : {"name", "backing", "size"}) reader.require(key);
+    if (const auto name = reader.text("name")) check_name(draft, *name, table.place, "volume");
+    reader.text("backing");
+    reader.size("size");
+    draft.error(table.place, "block volumes are not served by this version");
+}
+
+void read_check(const ConfigValue& table, const std::string& path, ConfigDraft& draft) {
+    constexpr std::array<std::string_view, 2> kActions{"restart", "failover"};
+    ConfigReader reader(draft, table, path, table.place);
+    reader.address("tcp");
+    for (const std::string_view key : {"http", "process", "ping", "command", "interface"}) {
+        reader.text(key);
+    }
+    reader.time("interval", Duration::milliseconds(100), kHour);
+    reader.time("timeout", Duration::milliseconds(100), kHour);
+    reader.choice("on-failure", kActions);
+    std::size_t targets = 0;
+    for (const std::string_view key : {"tcp", "http", "process", "ping", "command", "interface"}) {
+        if (reader.has(key)) ++targets;
+    }
+    if (targets != 1) {
+        draft.error(table.place, reader.title() + " has to have exactly one of 'tcp', 'http', " +
+                                     "'process', 'ping', 'command' and 'interface'");
+    }
+    draft.error(table.place, "checks on the application are not served by this version");
+}
+
+// A glob on one name ("*.tmp"), on a path from the volume's root ("cache/*.db"); with a slash at
+// its end it is about directories.
+bool is_exclude_glob(std::string_view glob) {
+    if (glob.ends_with('/')) glob.remove_suffix(1);
+    if (glob.starts_with('/')) glob.remove_prefix(1);
+    if (glob.empty()) return false;
+    while (!glob.empty()) {
+        const std::size_t slash = glob.find('/');
+        const std::string_view part = glob.substr(0, slash);
+        if (part.empty() || part == "." || part == ".." || part.starts_with('!')) return false;
+        glob.remove_prefix(slash == std::string_view::npos ? glob.size() : slash + 1);
+    }
+    return true;
+}
+
+void read_lists(ConfigReader& reader, const std::string& path, MirrorConfig& mirror,
+                ConfigDraft& draft) {
+    const std::vector<std::string> nodes = reader.texts("nodes");
+    if (nodes.size() == 2) {
+        mirror.nodes = {nodes[0], nodes[1]};
+    } else if (reader.has("nodes")) {
+        reader.error("nodes", reader.name("nodes") + " has to name exactly two nodes, not " +
+                                  std::to_string(nodes.size()));
+    }
+    mirror.directories = reader.texts("directories");
+    if (mirror.directories.empty() && reader.has("directories")) {
+        reader.error("directories", reader.name("directories") + " is empty");
+    }
+    mirror.exclude = reader.texts("exclude");
+    for (std::size_t i = 0; i < mirror.exclude.size(); ++i) {
+        if (is_exclude_glob(mirror.exclude[i])) continue;
+        draft.error_at(path + ".exclude." + std::to_string(i),
+                       "'" + mirror.exclude[i] + "' is no pattern of names, like \"*.tmp\", " +
+                           "\"cache/\" or \"logs/*.old\"");
+    }
+    std::size_t index = 0;
+    for (const std::string& text : reader.texts("virtual-ip")) {
+        const std::string place = path + ".virtual-ip." + std::to_string(index++);
+        Result<VirtualAddress> address = VirtualAddress::parse(text);
+        if (address.ok()) {
+            draft.places[path + ".virtual-ip.parsed." + std::to_string(mirror.virtual_ips.size())] =
+                draft.places[place];
+            mirror.virtual_ips.push_back(std::move(address).value());
+        } else {
+            draft.error_at(place, "'" + text + "' is no address with a prefix length, like " +
+                                      "\"10.0.0.50/24\", \"fd00::50/64\" or \"10.0.0.50/24@eth0\"");
+        }
+    }
+}
+
+void read_sync(ConfigReader& reader, MirrorConfig& mirror) {
+    constexpr std::array<std::string_view, 3> kModes{"write", "fsync", "async"};
+    if (const auto mode = reader.choice("sync", kModes)) {
+        mirror.sync = static_cast<SyncMode>(*mode);
+        if (mirror.sync != SyncMode::write) {
+            reader.error("sync", "sync = \"" + std::string(kModes[*mode]) +
+                                     "\" is not served by this version; use \"write\"");
+        }
+    }
+    if (const auto time = reader.time("sync-interval", Duration::milliseconds(10), kSecond * 60)) {
+        mirror.sync_interval = *time;
+    }
+}
+
+void read_application(ConfigReader& reader, MirrorConfig& mirror) {
+    mirror.start = reader.text("start").value_or("");
+    mirror.stop = reader.text("stop").value_or("");
+    const std::array<std::pair<std::string_view, Duration*>, 2> limits{
+        {{"start-timeout", &mirror.start_timeout}, {"stop-timeout", &mirror.stop_timeout}}};
+    for (const auto& [key, limit] : limits) {
+        if (const auto time = reader.time(key, Duration::milliseconds(100), kHour)) *limit = *time;
+    }
+}
+
+void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
+    check_name(draft, entry.key, entry.place, "mirror");
+    const std::string path = "mirror." + entry.key;
+    ConfigReader reader(draft, entry.value, path, entry.value.place);
+    draft.places[path] = entry.value.place;
+    MirrorConfig mirror;
+    mirror.name = entry.key;
+    reader.require("nodes");
+    read_lists(reader, path, mirror, draft);
+    read_sync(reader, mirror);
+    read_application(reader, mirror);
+    const ConfigValue* checks = reader.table_list("check");
+    const ConfigValue* blocks = reader.table_list("block");
+    if (!reader.has("block")) reader.require("directories");
+    if (checks != nullptr) {
+        for (const ConfigValue& check : checks->items) read_check(check, path + ".check", draft);
+    }
+    if (blocks != nullptr) {
+        for (const ConfigValue& block : blocks->items) read_block(block, path + ".block", draft);
+    }
+    draft.config.mirrors.push_back(std::move(mirror));
+}
+
+using EntryReader = void (*)(const ConfigEntry&, ConfigDraft&);
+
+// [node.NAME] and [mirror.NAME].
+void read_named(ConfigReader& reader, std::string_view key, EntryReader read, ConfigDraft& draft) {
+    const std::string expected =
+        "a table with one table for each " + std::string(key) + ", [" + std::string(key) + ".NAME]";
+    const ConfigValue* tables = reader.tables(key, expected);
+    if (tables == nullptr) return;
+    for (const ConfigEntry& entry : tables->entries) {
+        if (entry.value.kind == ConfigValue::Kind::table) {
+            read(entry, draft);
+        } else {
+            draft.error(entry.place, "'" + entry.key + "' in [" + std::string(key) +
+                                         "] has to be a table, [" + std::string(key) + "." +
+                                         entry.key + "]");
+        }
+    }
+}
+
+}  // namespace
+
+void read_config(const ConfigValue& root, ConfigDraft& draft) {
+    ConfigReader reader(draft, root, "", {});
+    using SectionReader = void (*)(const ConfigValue&, ConfigDraft&);
+    constexpr std::array<std::pair<std::string_view, SectionReader>, 3> kSections{
+        {{"cluster", read_cluster}, {"failover", read_failover}, {"arbiter", read_arbiter}}};
+    for (const auto& [key, read] : kSections) {
+        if (const ConfigValue* table = reader.tables(key, "a table")) read(*table, draft);
+    }
+    read_named(reader, "node", read_node, draft);
+    read_named(reader, "mirror", read_mirror, draft);
+    if (!reader.has("cluster")) draft.error({}, "there is no [cluster]");
+}
+
+}  // namespace gemel
