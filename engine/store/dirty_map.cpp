@@ -3,9 +3,9 @@
 // set larger, never smaller: the map stays a superset of the difference.
 #include "engine/store/dirty_map.hpp"
 
-#include <algorithm>
-
 #include "engine/base/assert.hpp"
+
+#include <algorithm>
 
 namespace gemel {
 

@@ -55,7 +55,11 @@ class IntentLog {
     // True when the key, its id range, its object's kAllContent or its volume is durably marked.
     [[nodiscard]] virtual bool covers(const IntentKey& key) const noexcept = 0;
     // Notes that the regions are being touched now (in the current round), whether covered or not.
-    // Returns true when all are durably covered already: the caller may touch them at once.
+    // Returns true when all are durably covered already: the caller may touch them at once. Else it
+    // may after the next commit(); what was touched in between counts as touched again when that
+    // commit completes, so that who waits in a queue behind it need not call again.
+    // An object of a live id range gets no mark of its own. Under kVolume and kAllContent a key does,
+    // without anybody waiting for it: it outlives them.
     virtual bool touch(std::span<const IntentKey> keys) noexcept = 0;
     // Calls `done` when every key touched up to now is durable; several waiters share one write.
     // After an error of the log nothing becomes durable any more and every waiter gets the error.
@@ -69,7 +73,8 @@ class IntentLog {
     // <= round - idle_rounds may be forgotten (idle_rounds keeps hot regions marked). Clearing
     // is lazy: it costs no sync. A key touched meanwhile stays, or is made durable again first.
     virtual void clear_through(std::uint64_t round, std::uint64_t idle_rounds) noexcept = 0;
-    // Forgets exactly these keys (the resync has proved them equal and synced on both nodes).
+    // Forgets exactly these keys (the resync has proved them equal and synced on both nodes); those
+    // not durable yet stay. Requires: nothing was touched under them since those syncs began.
     virtual void clear(std::span<const IntentKey> keys) noexcept = 0;
 
     // Every live intent, durable or about to be.

@@ -4,15 +4,14 @@
 // appears by a rename of a finished one: where it exists, one slot was intact once.
 #include "engine/store/superblock.hpp"
 
-#include <fcntl.h>
-
-#include <array>
-#include <cstddef>
-#include <optional>
-
 #include "engine/base/bytes.hpp"
 #include "engine/base/checksum.hpp"
 #include "engine/base/units.hpp"
+
+#include <array>
+#include <cstddef>
+#include <fcntl.h>
+#include <optional>
 
 namespace gemel {
 
@@ -177,8 +176,7 @@ Result<Slots> read_slots(Vfs& vfs, Fd file) {
 }
 
 // The slot's record, padded to whole blocks. Empty: it does not fit.
-ByteBuffer build_record(const Superblock& superblock, std::size_t index,
-                        std::uint64_t generation) {
+ByteBuffer build_record(const Superblock& superblock, std::size_t index, std::uint64_t generation) {
     ByteBuffer record(sizeof(SlotHeader));
     encode(superblock, record);
     if (record.size() > kSlotSize) return {};

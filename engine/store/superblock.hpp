@@ -4,13 +4,13 @@
 // each with a generation and a checksum, so a torn write leaves the other. docs/on-disk.md.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "engine/base/status.hpp"
 #include "engine/base/units.hpp"
 #include "engine/io/vfs.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace gemel {
 
@@ -34,14 +34,14 @@ struct Superblock {
     static constexpr std::size_t kHistoriesMax = 16;
 
     std::string cluster, mirror, node;
-    std::uint64_t epoch = 0;        // highest epoch of the register that this node acted on
+    std::uint64_t epoch = 0;  // highest epoch of the register that this node acted on
     Incarnation incarnation;
     // Newest first. histories[0] names the content of this copy; a new one is drawn at the first
     // write carried out alone (protocol.md 3). A copy may become the target of another whose list
     // contains its histories[0]; else both have served apart from each other.
     std::vector<Uuid> histories;
     bool served_alone_unrecorded = false;  // reserved for forced promotions: never forgotten
-    bool is_consistent = true;      // false while this copy is being filled by a resync
+    bool is_consistent = true;             // false while this copy is being filled by a resync
     std::vector<SuperblockVolume> volumes;
 
     friend bool operator==(const Superblock&, const Superblock&) noexcept = default;

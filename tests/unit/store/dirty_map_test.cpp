@@ -2,14 +2,14 @@
 // DirtyRanges and DirtyMap against naive models: exhaustively over a small object, then at random.
 #include "engine/store/dirty_map.hpp"
 
+#include "engine/base/prng.hpp"
+
 #include <gtest/gtest.h>
 
 #include <bitset>
 #include <cstdint>
 #include <set>
 #include <vector>
-
-#include "engine/base/prng.hpp"
 
 namespace gemel {
 namespace {

@@ -4,17 +4,16 @@
 // crash at any point would have left (tests of the intent log and the superblock).
 #pragma once
 
-#include <fcntl.h>
+#include "engine/base/log.hpp"
+#include "engine/io/loop.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <fcntl.h>
 #include <map>
 #include <string>
 #include <vector>
-
-#include "engine/base/log.hpp"
-#include "engine/io/loop.hpp"
 
 namespace gemel {
 
@@ -71,7 +70,8 @@ class FakeVfs final : public Vfs {
         if (!files.contains(std::string(name))) return Status::from_errno(ENOENT);
         return FileStat{};
     }
-    Result<std::size_t> pread(Fd file, MutableBytes buffer, std::uint64_t offset) noexcept override {
+    Result<std::size_t> pread(Fd file, MutableBytes buffer,
+                              std::uint64_t offset) noexcept override {
         if (!read_result.ok()) return read_result;
         if (offset < unreadable_end && offset + buffer.size() > unreadable_begin) {
             return Status::from_errno(EIO);
@@ -162,6 +162,9 @@ class FakeLoop final : public Loop {
     Status next_io;  // the result of the next completion, once
     Prng random{1};
 
+    ~FakeLoop() override {
+        while (IoOp* op = flight_.pop_front()) op->on_complete(Status(Code::cancelled), 0);
+    }
     // Completes the oldest operation in flight. False: there is none.
     bool step() {
         if (!tasks_.empty()) {

@@ -3,10 +3,10 @@
 // of damage is told from the others.
 #include "engine/store/superblock.hpp"
 
-#include <gtest/gtest.h>
-
 #include "engine/base/checksum.hpp"
 #include "tests/unit/store/fake_disk.hpp"
+
+#include <gtest/gtest.h>
 
 namespace gemel {
 namespace {
