@@ -58,8 +58,8 @@ class IntentLog {
     // Returns true when all are durably covered already: the caller may touch them at once. Else it
     // may after the next commit(); what was touched in between counts as touched again when that
     // commit completes, so that who waits in a queue behind it need not call again.
-    // An object of a live id range gets no mark of its own. Under kVolume and kAllContent a key does,
-    // without anybody waiting for it: it outlives them.
+    // An object of a live id range gets no mark of its own. Under kVolume and kAllContent a key
+    // does, without anybody waiting for it: it outlives them.
     virtual bool touch(std::span<const IntentKey> keys) noexcept = 0;
     // Calls `done` when every key touched up to now is durable; several waiters share one write.
     // After an error of the log nothing becomes durable any more and every waiter gets the error.
