@@ -41,8 +41,8 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text) noexcept {
         address.is_v6 = true;
         ip = ip.substr(1, ip.size() - 2);
     }
-    if (!port.has_value() || ip.empty() || !parse_ip(ip, address))
-        return Status::from_errno(EINVAL);
+    const bool valid = port.has_value() && !ip.empty() && parse_ip(ip, address);
+    if (!valid) return Status::from_errno(EINVAL);
     address.port = *port;
     return address;
 }
