@@ -28,7 +28,7 @@ class Replica::Impl final : public PeerLinkHandler {
     void on_frame(FrameType type, Bytes payload) noexcept override;
     void on_lost(Status reason) noexcept override;
     void take_link(std::unique_ptr<PeerLink> link) noexcept;
-    void end_session(Status reason) noexcept;
+    void end_session() noexcept;
     [[nodiscard]] bool follows() const noexcept {
         return context.role == ReplicaRole::secondary || context.role == ReplicaRole::target;
     }
@@ -55,7 +55,7 @@ void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
         follows() ? following.on_frame(type, payload, party.get()) : serve_frame(type, payload);
     if (!status.ok()) {
         GEMEL_PROBE("replica: a frame that does not belong here ends the session");
-        end_session(status);
+        on_lost(status);
     }
 }
 
@@ -90,16 +90,18 @@ Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
     }
 }
 
-void Replica::Impl::on_lost(Status reason) noexcept { end_session(reason); }
-
-void Replica::Impl::end_session(Status reason) noexcept {
+void Replica::Impl::on_lost(Status reason) noexcept {
     if (context.link == nullptr) return;
+    end_session();
+    context.events.on_session_lost(reason);
+}
+
+void Replica::Impl::end_session() noexcept {
     context.drop_link();
     if (party != nullptr) party->on_session_lost();
     following.stop();
     serving.on_session_lost();
     rounds.on_peer_gone();
-    context.events.on_session_lost(reason);
 }
 
 Replica::Replica(Loop& loop, LogSink& log, IntentLog& intents,
@@ -155,7 +157,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
         volume->set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
     }
     context.role = ReplicaRole::alone;
-    impl_->serving.begin_alone(epoch);
+    impl_->serving.begin_alone();
     impl_->rounds.start();
 }
 
@@ -164,6 +166,10 @@ void Replica::history_stored(Status status) noexcept { impl_->serving.history_st
 void Replica::attach_target(std::unique_ptr<PeerLink> link) noexcept {
     GEMEL_ASSERT(role() == ReplicaRole::alone);
     impl_->take_link(std::move(link));
+}
+
+void Replica::detach() noexcept {
+    if (impl_->context.link != nullptr) impl_->end_session();
 }
 
 void Replica::start_shipping() noexcept {
@@ -220,6 +226,7 @@ void Replica::stop() noexcept {
     impl_->rounds.stop();
     impl_->following.stop();
     impl_->serving.stop();
+    for (const auto& volume : impl_->context.volumes) volume->set_allotment(0, 0);
 }
 
 void Replica::quiesce(std::function<void(Status)> done) noexcept {

@@ -145,6 +145,8 @@ class Replica {
     // A session with a node that is to be filled. Requires: role alone. From here on ops are
     // shipped where the map allows; the caller then makes a resync source on this link.
     void attach_target(std::unique_ptr<PeerLink> link) noexcept;
+    // Ends the session without on_session_lost: primary and attaching become held, alone goes on.
+    void detach() noexcept;
     // The swap that adds the peer is being sent: acknowledge only what both hold.
     void begin_attaching() noexcept;
     // ... its outcome: the peer is in the set, or is not (back to alone).

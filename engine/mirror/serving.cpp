@@ -115,7 +115,7 @@ void Serving::history_stored(Status status) noexcept {
         return;
     }
     history_ = History::stored;
-    if (std::exchange(release_after_history_, false)) complete_shipped(false);
+    for (const Completed& one : std::exchange(unanswered_, {})) complete(*one.client, one.status);
     pump();
 }
 
@@ -387,19 +387,16 @@ void Serving::on_session_lost() noexcept {
     next_number_ = 1;
 }
 
-void Serving::begin_alone(std::uint64_t) noexcept {
+void Serving::begin_alone() noexcept {
     history_ = History::needed;
     stalled_ = false;
     quiesced_ = false;
-    const bool unanswered = std::any_of(shipped_.begin(), shipped_.end(),
-                                        [](const Shipped& one) { return one.client != nullptr; });
-    if (unanswered) {
-        // They count as written alone: the peer may never have seen them.
-        release_after_history_ = true;
-        need_history();
-    } else {
-        shipped_.clear();
+    for (const Shipped& shipped : shipped_) {
+        if (shipped.client != nullptr) unanswered_.push_back({shipped.client, shipped.status});
     }
+    shipped_.clear();
+    // They count as written alone: the peer may never have seen them.
+    if (!unanswered_.empty()) need_history();
     for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
     finish_syncs(Status());
     pump();
@@ -435,12 +432,12 @@ void Serving::stop() noexcept {
         if (shipped.client != nullptr) complete(*shipped.client, lost);
     }
     shipped_.clear();
+    for (const Completed& one : std::exchange(unanswered_, {})) complete(*one.client, lost);
     while (ClientOp* client = stranded_.pop_front()) complete(*client, lost);
     while (ClientOp* client = waiting_.pop_front()) complete(*client, lost);
     finish_syncs(lost);
     next_number_ = 1;
     history_ = History::stored;
-    release_after_history_ = false;
     quiesced_ = stalled_ = false;
     when_settled_ = nullptr;
 }

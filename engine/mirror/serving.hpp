@@ -24,7 +24,7 @@ class Serving {
     void submit(ClientOp& op) noexcept;
     void sync(ClientSync& sync) noexcept;
 
-    void begin_alone(std::uint64_t epoch) noexcept;
+    void begin_alone() noexcept;
     void history_stored(Status status) noexcept;
     void begin_attaching() noexcept;
     void finish_attaching(bool peer_in_set) noexcept;
@@ -97,12 +97,12 @@ class Serving {
         Status status;
     };
     std::vector<Completed> completed_, completing_;
+    std::vector<Completed> unanswered_;  // held until the history of this service is stored
     std::deque<Shipped> shipped_;
     std::deque<PendingSync> pending_syncs_;
     std::uint64_t next_number_ = 1;  // of the next op of this session
     std::uint64_t next_token_ = 1;
     History history_ = History::stored;
-    bool release_after_history_ = false;  // held ops are answered once the history is stored
     bool commit_pending_ = false;
     bool quiesced_ = false;
     bool stalled_ = false;  // a disk failure: nothing more until stop()

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/mirror/ship_rules.hpp"
 
+#include <linux/fs.h>
+#include <sys/stat.h>
+
 namespace gemel {
 
 namespace {
@@ -26,6 +29,16 @@ bool touches_orphans(const Op& op) noexcept {
 void forget_removed(DirtyMap& map, const Op& op) noexcept {
     if (op.resolved.object_gone) map.forget(op.object);
     if (op.resolved.replaced_gone) map.forget(op.resolved.replaced);
+}
+
+bool can_ship_rename(const DirtyMap& map, const Op& op) noexcept {
+    if (!names_clean(map, op.parent) || !names_clean(map, op.new_parent)) return false;
+    const ObjectId replaced = op.resolved.replaced;
+    if (!replaced.is_none() && !names_clean(map, replaced)) return false;
+    // A directory that moves elsewhere: there its new parent may still lie below it, unless all
+    // names are the same.
+    const bool may_move_directory = S_ISDIR(op.resolved.mode) || (op.flags & RENAME_EXCHANGE) != 0;
+    return op.parent == op.new_parent || !may_move_directory || !map.any_names_dirty();
 }
 
 }  // namespace
