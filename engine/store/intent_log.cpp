@@ -383,6 +383,8 @@ void IntentLogOnDisk::start_snapshot() noexcept {
 
 void IntentLogOnDisk::start_append() noexcept {
     GEMEL_ASSERT(flight_.empty() && flight_waiters_.empty() && flight_wait_round_ == 0);
+    // All sets before all clears: a clear may be safe only because of a set in the same batch, and
+    // of a torn batch a reader takes a beginning.
     for (const IntentKey& key : pending_) {
         IntentSlot* slot = keys_.find(key);
         GEMEL_ASSERT(slot != nullptr && slot->state == IntentState::pending);

@@ -20,7 +20,7 @@ constexpr std::string_view kNewFileName = "intents.new";
 // What one block of a file says of itself; generation 0: it is damaged or was never written.
 struct BlockSummary {
     std::uint64_t generation = 0;
-    std::uint32_t batch_first = 0, batch_count = 0, snapshot_count = 0;
+    std::uint32_t batch_first = 0, snapshot_count = 0;
 };
 
 enum class FileState : std::uint8_t {
@@ -102,21 +102,18 @@ Result<FileScan> scan_file(Vfs& vfs, Fd file, const Uuid& owner) {
         if (check.state == IntentBlockState::foreign) return Code::foreign;
         if (check.state != IntentBlockState::intact) continue;
         const IntentBlockHeader& header = check.header;
-        scan.blocks[i] = {header.generation, header.batch_first, header.batch_count,
-                          header.snapshot_count};
+        scan.blocks[i] = {header.generation, header.batch_first, header.snapshot_count};
     }
     judge(scan);
     return scan;
 }
 
-// Applies the file's blocks in order. A clear counts only when its whole batch is there: the sets
-// that make it safe may be in another block of the batch.
+// Applies the file's blocks in order. Of a torn batch only a beginning is there: all sets stand
+// before all clears, so no clear counts without the sets that make it safe.
 Status replay(Vfs& vfs, Fd file, const FileScan& scan, IntentTable& keys) {
     ByteBuffer raw(kIntentBlockSize);
     for (std::uint32_t i = 0; i < scan.end; ++i) {
         GEMEL_TRY(read_block(vfs, file, i, raw));
-        const BlockSummary& block = scan.blocks[i];
-        const bool whole_batch = scan.end - block.batch_first >= block.batch_count;
         const auto count = ByteReader(Bytes(raw).subspan(offsetof(IntentBlockHeader, entry_count)))
                                .get<std::uint32_t>();
         for (std::size_t n = 0; n < std::min<std::size_t>(count, kIntentEntriesPerBlock); ++n) {
@@ -124,7 +121,7 @@ Status replay(Vfs& vfs, Fd file, const FileScan& scan, IntentTable& keys) {
             const bool known = keys.find(entry.key) != nullptr;
             if (entry.kind == IntentEntryKind::set && !known) {
                 keys.insert(entry.key, IntentState::durable);
-            } else if (entry.kind == IntentEntryKind::clear && known && whole_batch) {
+            } else if (entry.kind == IntentEntryKind::clear && known) {
                 keys.erase(entry.key);
             }
         }

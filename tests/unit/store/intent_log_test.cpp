@@ -448,6 +448,32 @@ TEST_F(IntentLogTest, DamagedMiddleIsCorruptTornTailIsNot) {
     EXPECT_EQ(quiet.lines.size(), 6U) << "each damage is said";
 }
 
+// One batch of three blocks that a crash tears: any of its blocks may be missing.
+TEST_F(IntentLogTest, BlocksOfOneBatchMayBeMissingInAnyOrder) {
+    touch_durably(kWholeVolume);
+    std::vector<IntentKey> keys;
+    for (std::uint32_t i = 0; i < 3 * kIntentEntriesPerBlock - 1; ++i) keys.push_back({{60}, i, 0});
+    EXPECT_TRUE(intents->touch(keys));
+    clear(kWholeVolume);
+    commit();
+    loop.run();
+    intents.reset();
+    const DiskImage image = loop.disk.files;
+    for (int missing = 0; missing < 8; ++missing) {
+        loop.disk.files = image;
+        for (std::size_t i = 0; i < 3; ++i) {
+            const std::size_t block = 2 + i;  // behind the snapshot and the volume's mark
+            if ((missing >> i & 1) == 0) continue;
+            loop.disk.files["intents.0"][block * kIntentBlockSize + 9] ^= std::byte{1};
+        }
+        reopen();
+        for (const IntentKey& key : keys) {
+            ASSERT_TRUE(intents->covers(key)) << "missing " << missing << ": " << key.region;
+        }
+        EXPECT_EQ(intents->covers(kC), missing != 0) << "the volume's mark goes with the batch";
+    }
+}
+
 TEST_F(IntentLogTest, MissingFileIsCorruptNoFileIsANewLog) {
     touch_durably(kA);
     intents.reset();
