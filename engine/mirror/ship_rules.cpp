@@ -60,10 +60,12 @@ bool can_ship(const DirtyMap& map, const Op& op) noexcept {
         case OpKind::link:
             return names_clean(map, op.parent) && object_clean(map, op.object);
         case OpKind::unlink:
-        case OpKind::remove_directory:
             return names_clean(map, op.parent);
+        case OpKind::remove_directory:
+            // The peer's directory may still hold names that are gone here.
+            return names_clean(map, op.parent) && names_clean(map, op.object);
         case OpKind::rename:
-            return names_clean(map, op.parent) && names_clean(map, op.new_parent);
+            return can_ship_rename(map, op);
         case OpKind::set_attributes:
         case OpKind::set_xattr:
         case OpKind::remove_xattr:

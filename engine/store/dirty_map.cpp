@@ -126,15 +126,40 @@ void DirtyMap::mark_all_content(ObjectId object) noexcept { entry(object).conten
 
 void DirtyMap::mark_attributes(ObjectId object) noexcept { entry(object).attributes = true; }
 
-void DirtyMap::mark_names(ObjectId directory) noexcept { entry(directory).names = true; }
+bool DirtyMap::marked_absent(ObjectId object) const noexcept {
+    const DirtyObject* dirty = find(object);
+    return dirty != nullptr && dirty->absent;
+}
+
+void DirtyMap::follow(ObjectId object, bool was_absent) noexcept {
+    const DirtyObject* dirty = find(object);
+    const bool absent = dirty != nullptr && dirty->absent;
+    if (dirty != nullptr && dirty->names && !absent)
+        names_.insert(object);
+    else
+        names_.erase(object);
+    if (absent && !was_absent) ++absent_count_;
+    if (!absent && was_absent) --absent_count_;
+}
+
+void DirtyMap::mark_names(ObjectId directory) noexcept {
+    entry(directory).names = true;
+    follow(directory, marked_absent(directory));
+}
 
 void DirtyMap::mark_absent(ObjectId object) noexcept {
+    const bool was_absent = marked_absent(object);
     DirtyObject& dirty = entry(object);
     dirty.absent = dirty.attributes = dirty.names = true;
     dirty.content.add_all();
+    follow(object, was_absent);
 }
 
-void DirtyMap::forget(ObjectId object) noexcept { objects_.erase(object); }
+void DirtyMap::forget(ObjectId object) noexcept {
+    const bool was_absent = marked_absent(object);
+    objects_.erase(object);
+    follow(object, was_absent);
+}
 
 bool DirtyMap::is_absent(ObjectId object) const noexcept {
     const DirtyObject* dirty = find(object);
@@ -165,7 +190,9 @@ bool DirtyMap::any_content_dirty(ObjectId object) const noexcept {
 void DirtyMap::clear_absent(ObjectId object) noexcept {
     const auto found = objects_.find(object);
     if (found == objects_.end()) return;
+    const bool was_absent = found->second.absent;
     found->second.absent = false;
+    follow(object, was_absent);
     drop_if_empty(object);
 }
 
@@ -180,6 +207,7 @@ void DirtyMap::clear_names(ObjectId directory) noexcept {
     const auto found = objects_.find(directory);
     if (found == objects_.end()) return;
     found->second.names = false;
+    follow(directory, found->second.absent);
     drop_if_empty(directory);
 }
 
@@ -192,6 +220,8 @@ void DirtyMap::clear_content(ObjectId object, std::uint64_t begin, std::uint64_t
 
 void DirtyMap::begin_full() noexcept {
     objects_.clear();
+    names_.clear();
+    absent_count_ = 0;
     known_.clear();
     full_ = true;
 }
@@ -216,10 +246,12 @@ void DirtyMap::set_known(ObjectId object, bool still_dirty) noexcept {
         known_[object.value / kIdsPerPage][bit / 64] |= std::uint64_t{1} << (bit % 64);
     }
     if (!still_dirty) return;
+    const bool was_absent = marked_absent(object);
     DirtyObject& dirty = entry(object);
     dirty.absent = false;
     dirty.attributes = dirty.names = true;
     dirty.content.add_all();
+    follow(object, was_absent);
 }
 
 const DirtyObject* DirtyMap::find(ObjectId object) const noexcept {
@@ -230,6 +262,11 @@ const DirtyObject* DirtyMap::find(ObjectId object) const noexcept {
 ObjectId DirtyMap::next_after(ObjectId after) const noexcept {
     const auto found = objects_.upper_bound(after);
     return found == objects_.end() ? kNoObject : found->first;
+}
+
+ObjectId DirtyMap::next_names_after(ObjectId after) const noexcept {
+    const auto found = names_.upper_bound(after);
+    return found == names_.end() ? kNoObject : *found;
 }
 
 }  // namespace gemel

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -104,12 +105,24 @@ class DirtyMap {
     // Any marked object whose id is greater than `after` in id order, wrapping not; none at the
     // end.
     [[nodiscard]] ObjectId next_after(ObjectId after) const noexcept;
+    // The same among the objects that are marked with names and not as absent. In full mode an
+    // object found here may still be unknown.
+    [[nodiscard]] ObjectId next_names_after(ObjectId after) const noexcept;
+    // False: every name is the same there as here.
+    [[nodiscard]] bool any_names_dirty() const noexcept {
+        return full_ || !names_.empty() || absent_count_ != 0;
+    }
 
    private:
     DirtyObject& entry(ObjectId object) noexcept;
     void drop_if_empty(ObjectId object) noexcept;
+    [[nodiscard]] bool marked_absent(ObjectId object) const noexcept;
+    // After a change of the object's marks: names_ and absent_count_ follow.
+    void follow(ObjectId object, bool was_absent) noexcept;
 
     std::map<ObjectId, DirtyObject> objects_;
+    std::set<ObjectId> names_;       // names marked, not absent
+    std::size_t absent_count_ = 0;   // objects marked absent
     bool full_ = false;
     // Full mode: one bit an id, in pages of kIdsPerPage ids (a stray id costs one page, no more).
     static constexpr std::uint64_t kIdsPerPage = 4096;

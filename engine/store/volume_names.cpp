@@ -171,6 +171,7 @@ Status TreeVolume::prepare_rename(Op& op) noexcept {
         return Status::from_errno(ENOENT);
     }
     op.object = sides.source.id;
+    op.resolved.mode = sides.source.stat.mode;
     op.resolved.replaced = sides.target.has_value() ? sides.target->id : kNoObject;
     return Status();
 }

@@ -64,7 +64,11 @@ Status TreeVolume::place(ObjectId id, ObjectId parent, std::string_view name) no
     } else if (!placed.ok()) {
         return placed;
     }
-    note_name(id, parent);
+    if (parent == kOrphanDirectory) {
+        orphans_.insert(id);
+    } else {
+        note_name(id, parent);
+    }
     return Status();
 }
 
@@ -93,7 +97,29 @@ Status TreeVolume::detach(ObjectId parent, std::string_view name) noexcept {
     Fd directory;
     const Result<Found> found = find_named(parent, name, directory);
     if (!found.ok()) return found.status();
-    return detach_found(found.value(), directory, name);
+    GEMEL_TRY(detach_found(found.value(), directory, name));
+    if (parent == kOrphanDirectory) orphans_.erase(found->id);
+    return Status();
+}
+
+Result<ObjectId> TreeVolume::parent_of(ObjectId directory) noexcept {
+    GEMEL_ASSERT(directory != kRootObject);
+    begin_call();
+    const Result<Fd> fd = directory_fd(directory);
+    if (!fd.ok()) return fd.status();
+    const Result<Vfs::Location> location = vfs_.locate(fd.value());
+    if (!location.ok()) return location.status();
+    Found found;
+    found.file = ScopedFd(vfs_, location->parent);
+    const Result<FileStat> stat = vfs_.stat(location->parent);
+    if (!stat.ok()) return stat.status();
+    const Result<FileStat> root = vfs_.stat(root_);
+    if (!root.ok()) return root.status();
+    if (stat->inode == root->inode) return kRootObject;
+    found.stat = stat.value();
+    GEMEL_TRY(identify(found));
+    if (found.id.is_none()) return Code::not_found;
+    return found.id;
 }
 
 Status TreeVolume::detach_found(const Found& found, Fd directory, std::string_view name) noexcept {
