@@ -69,6 +69,10 @@ TreeVolume::~TreeVolume() {
 }
 
 Status TreeVolume::start(const Options& options) noexcept {
+    // The descriptor given may update the root's access time; that time is content here.
+    const Result<Fd> quiet = vfs_.open_at(root_, ".", O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+    if (!quiet.ok()) return quiet.status();
+    vfs_.close(std::exchange(root_, quiet.value()));
     const Result<FileStat> stat = vfs_.stat(root_);
     if (!stat.ok()) return stat.status();
     if (!S_ISDIR(stat->mode)) return Status::from_errno(ENOTDIR);
