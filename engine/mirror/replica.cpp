@@ -157,7 +157,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
         volume->set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
     }
     context.role = ReplicaRole::alone;
-    impl_->serving.begin_alone();
+    impl_->serving.begin_alone(continues);
     impl_->rounds.start();
 }
 
@@ -241,6 +241,8 @@ void Replica::require_full_compare() noexcept {
 }
 
 PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }
+
+Duration Replica::waiting_for_peer() const noexcept { return impl_->serving.waiting_for_peer(); }
 
 void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
     impl_->party = std::move(party);

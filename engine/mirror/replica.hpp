@@ -138,8 +138,9 @@ class Replica {
     // --- For the controller ------------------------------------------------------------------
     [[nodiscard]] ReplicaRole role() const noexcept;
     // Serve without a peer. Requires: role idle, secondary (its session closed) or held, and the
-    // register says {me} with `epoch`. From held: marks and answers the ops in flight. Else: the
-    // dirty map is made from the live intents.
+    // register says {me} with `epoch`. From held: answers the ops in flight, so the caller has
+    // stored a new history before (they count as written alone). Else: the dirty map is made from
+    // the live intents.
     void begin_alone(std::uint64_t epoch) noexcept;
     void history_stored(Status status) noexcept;
     // A session with a node that is to be filled. Requires: role alone. From here on ops are
@@ -180,6 +181,8 @@ class Replica {
     void sync_everything(std::function<void(Status)> done) noexcept;
 
     [[nodiscard]] PeerLink* link() noexcept;  // null without a session
+    // How long the oldest op or sync has been waiting for nothing but the peer; 0: none does.
+    [[nodiscard]] Duration waiting_for_peer() const noexcept;
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
     [[nodiscard]] DirtyMap& dirty_map(std::uint16_t volume) noexcept;
     [[nodiscard]] IntentLog& intents() noexcept;

@@ -115,7 +115,6 @@ void Serving::history_stored(Status status) noexcept {
         return;
     }
     history_ = History::stored;
-    for (const Completed& one : std::exchange(unanswered_, {})) complete(*one.client, one.status);
     pump();
 }
 
@@ -387,16 +386,11 @@ void Serving::on_session_lost() noexcept {
     next_number_ = 1;
 }
 
-void Serving::begin_alone() noexcept {
-    history_ = History::needed;
+void Serving::begin_alone(bool history_is_new) noexcept {
+    history_ = history_is_new ? History::stored : History::needed;
     stalled_ = false;
     quiesced_ = false;
-    for (const Shipped& shipped : shipped_) {
-        if (shipped.client != nullptr) unanswered_.push_back({shipped.client, shipped.status});
-    }
-    shipped_.clear();
-    // They count as written alone: the peer may never have seen them.
-    if (!unanswered_.empty()) need_history();
+    complete_shipped(false);
     for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
     finish_syncs(Status());
     pump();
@@ -413,13 +407,15 @@ void Serving::begin_attaching() noexcept {
 }
 
 void Serving::finish_attaching(bool peer_in_set) noexcept {
-    GEMEL_ASSERT(context_.role == ReplicaRole::attaching);
+    // Held: the session was lost meanwhile, and nothing of it will be acknowledged.
+    const bool held = context_.role == ReplicaRole::held;
+    GEMEL_ASSERT(held || context_.role == ReplicaRole::attaching);
     if (peer_in_set) {
-        context_.role = ReplicaRole::primary;
+        if (!held) context_.role = ReplicaRole::primary;
         history_ = History::stored;
     } else {
         context_.role = ReplicaRole::alone;
-        complete_shipped(true);
+        complete_shipped(!held);
         for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
         finish_syncs(Status());
     }
@@ -432,7 +428,6 @@ void Serving::stop() noexcept {
         if (shipped.client != nullptr) complete(*shipped.client, lost);
     }
     shipped_.clear();
-    for (const Completed& one : std::exchange(unanswered_, {})) complete(*one.client, lost);
     while (ClientOp* client = stranded_.pop_front()) complete(*client, lost);
     while (ClientOp* client = waiting_.pop_front()) complete(*client, lost);
     finish_syncs(lost);
@@ -466,6 +461,16 @@ Duration Serving::oldest_unfinished() const noexcept {
     Instant oldest = context_.loop.now();
     if (!shipped_.empty()) oldest = std::min(oldest, shipped_.front().since);
     if (!pending_syncs_.empty()) oldest = std::min(oldest, pending_syncs_.front().since);
+    return context_.loop.now() - oldest;
+}
+
+Duration Serving::waiting_for_peer() const noexcept {
+    if (!waits_for_peer()) return {};
+    Instant oldest = context_.loop.now();
+    if (!shipped_.empty()) oldest = std::min(oldest, shipped_.front().since);
+    for (const PendingSync& sync : pending_syncs_) {
+        if (sync.local_done && !sync.peer_done) oldest = std::min(oldest, sync.since);
+    }
     return context_.loop.now() - oldest;
 }
 

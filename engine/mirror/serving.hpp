@@ -24,7 +24,7 @@ class Serving {
     void submit(ClientOp& op) noexcept;
     void sync(ClientSync& sync) noexcept;
 
-    void begin_alone() noexcept;
+    void begin_alone(bool history_is_new) noexcept;
     void history_stored(Status status) noexcept;
     void begin_attaching() noexcept;
     void finish_attaching(bool peer_in_set) noexcept;
@@ -44,6 +44,7 @@ class Serving {
     [[nodiscard]] bool all_acknowledged() const noexcept { return shipped_.empty(); }
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
     [[nodiscard]] Duration oldest_unfinished() const noexcept;
+    [[nodiscard]] Duration waiting_for_peer() const noexcept;
 
    private:
     struct Shipped {
@@ -97,7 +98,6 @@ class Serving {
         Status status;
     };
     std::vector<Completed> completed_, completing_;
-    std::vector<Completed> unanswered_;  // held until the history of this service is stored
     std::deque<Shipped> shipped_;
     std::deque<PendingSync> pending_syncs_;
     std::uint64_t next_number_ = 1;  // of the next op of this session

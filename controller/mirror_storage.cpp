@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/mirror_storage.hpp"
+
+#include "engine/base/checksum.hpp"
+#include "engine/base/probe.hpp"
+
+#include <fcntl.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+// Ties the intent log's blocks to their mirror.
+Uuid owner_of(const MirrorStorageOptions& options) noexcept {
+    const std::string text = options.cluster + '\n' + options.mirror + '\n' + options.node;
+    const Digest128 digest = digest128(as_bytes(text));
+    Uuid owner;
+    static_assert(sizeof digest == sizeof owner.bytes);
+    std::memcpy(owner.bytes.data(), &digest, sizeof digest);
+    return owner;
+}
+
+Result<ScopedFd> open_or_make(Vfs& vfs, Fd parent, std::string_view name) noexcept {
+    const Status made = vfs.make_directory(parent, name, 0700);
+    if (!made.ok() && !made.is_errno(EEXIST)) return made;
+    if (made.ok()) {
+        if (const Status synced = vfs.sync(parent, false); !synced.ok()) return synced;
+    }
+    const Result<Fd> fd = vfs.open_at(parent, name, O_RDONLY | O_DIRECTORY, 0);
+    if (!fd.ok()) return fd.status();
+    return ScopedFd(vfs, fd.value());
+}
+
+}  // namespace
+
+// The steps of open(), with what they share.
+class MirrorStorage::Opening {
+   public:
+    Opening(Loop& loop, LogSink& log, const MirrorStorageOptions& options,
+            std::string& why) noexcept
+        : loop_(loop), log_(log), options_(options), why_(why) {}
+
+    Result<std::unique_ptr<MirrorStorage>> run() noexcept {
+        GEMEL_TRY(open_directory());
+        GEMEL_TRY(read_superblock());
+        GEMEL_TRY(open_intents());
+        for (std::size_t i = 0; i < options_.volumes.size(); ++i) {
+            GEMEL_TRY(open_volume(i));
+        }
+        GEMEL_TRY(note_comparisons());
+        return std::move(storage_);
+    }
+
+   private:
+    Status refuse(Status status, std::string sentence) noexcept {
+        why_ = std::move(sentence);
+        return status;
+    }
+    [[nodiscard]] std::string state_path() const {
+        return options_.state_directory + '/' + options_.mirror;
+    }
+
+    Status open_directory() noexcept {
+        Vfs& vfs = loop_.vfs();
+        const Result<Fd> state = vfs.open_directory(options_.state_directory);
+        if (!state.ok()) {
+            return refuse(state.status(), "the state directory " + options_.state_directory +
+                                              " can't be opened: " + state.status().to_string());
+        }
+        const ScopedFd parent(vfs, state.value());
+        Result<ScopedFd> own = open_or_make(vfs, parent.get(), options_.mirror);
+        if (!own.ok()) {
+            return refuse(own.status(),
+                          state_path() + " can't be made: " + own.status().to_string());
+        }
+        storage_.reset(new MirrorStorage(std::move(own).value()));
+        return Status();
+    }
+
+    Status read_superblock() noexcept {
+        Superblock& superblock = storage_->superblock;
+        Result<Superblock> read = SuperblockFile::read(loop_.vfs(), storage_->directory());
+        if (read.ok()) {
+            superblock = std::move(read).value();
+            return check_owner();
+        }
+        if (read.status().code() != Code::not_found) {
+            return refuse(read.status(),
+                          state_path() + " holds a superblock that is " +
+                              read.status().to_string() +
+                              ": if this copy may be filled from the other node, move the "
+                              "directory away and start again");
+        }
+        superblock.cluster = options_.cluster;
+        superblock.mirror = options_.mirror;
+        superblock.node = options_.node;
+        for (const auto& volume : options_.volumes) superblock.volumes.push_back({volume.path, {}});
+        return Status();
+    }
+
+    Status check_owner() noexcept {
+        const Superblock& superblock = storage_->superblock;
+        if (superblock.cluster != options_.cluster || superblock.mirror != options_.mirror ||
+            superblock.node != options_.node) {
+            return refuse(Status(Code::foreign),
+                          state_path() + " belongs to mirror '" + superblock.mirror +
+                              "' of cluster '" + superblock.cluster + "' on node '" +
+                              superblock.node + "': use another --state directory");
+        }
+        bool same = superblock.volumes.size() == options_.volumes.size();
+        for (std::size_t i = 0; same && i < options_.volumes.size(); ++i) {
+            same = superblock.volumes[i].path == options_.volumes[i].path;
+        }
+        if (same) return Status();
+        return refuse(Status(Code::foreign),
+                      state_path() + " was made for other directories of mirror '" +
+                          options_.mirror + "': restore them in the configuration, or move " +
+                          "the state directory away on both nodes to begin anew");
+    }
+
+    Status open_intents() noexcept {
+        Result<std::unique_ptr<IntentLog>> intents =
+            IntentLog::open(loop_, log_, storage_->directory(), owner_of(options_));
+        if (!intents.ok()) {
+            return refuse(intents.status(),
+                          "the intent log in " + state_path() + " is " +
+                              intents.status().to_string() +
+                              ": what differs from the other copy is not known any more; move "
+                              "the state directory away to compare everything");
+        }
+        storage_->intents = std::move(intents).value();
+        return Status();
+    }
+
+    Status open_volume(std::size_t index) noexcept {
+        const MirrorStorageOptions::VolumePaths& paths = options_.volumes[index];
+        SuperblockVolume& known = storage_->superblock.volumes[index];
+        Vfs& vfs = loop_.vfs();
+        const Result<Fd> root = vfs.open_directory(paths.root);
+        if (!root.ok()) {
+            return refuse(root.status(),
+                          paths.path + " can't be opened: " + root.status().to_string());
+        }
+        const Result<Uuid> carried = DirectoryVolume::volume_id_of(vfs, root.value());
+        if (!carried.ok()) {
+            vfs.close(root.value());
+            return refuse(carried.status(), paths.path +
+                                                " can't be used: its file system must "
+                                                "have trusted extended attributes (" +
+                                                carried.status().to_string() + ')');
+        }
+        if (const Status status = agree(paths.path, carried.value(), known); !status.ok()) {
+            vfs.close(root.value());
+            return status;
+        }
+        if (!known.volume_id.is_none()) return make_volume(index, root.value(), known.volume_id);
+        // The ids of an earlier life are void: the epochs that made them unique begin anew.
+        known.volume_id = loop_.prng().uuid();
+        GEMEL_TRY(make_volume(index, root.value(),
+                              carried.value().is_none() ? known.volume_id : carried.value()));
+        const Status adopted = storage_->volumes.back()->adopt_volume_id(known.volume_id);
+        if (adopted.ok()) return Status();
+        return refuse(adopted, paths.path + " can't be given an id: " + adopted.to_string());
+    }
+
+    // The directory's own idea of its volume against the superblock's.
+    Status agree(const std::string& path, const Uuid& carried,
+                 const SuperblockVolume& known) noexcept {
+        if (known.volume_id.is_none() || known.volume_id == carried) return Status();
+        GEMEL_PROBE("storage: a directory that is not the one of the superblock");
+        return refuse(Status(Code::foreign),
+                      carried.is_none()
+                          ? path + " is not the directory that mirror '" + options_.mirror +
+                                "' had here (is its disk mounted? was it replaced?): to fill it " +
+                                "from the other node, move " + state_path() + " away"
+                          : path + " belongs to another volume than the one that mirror '" +
+                                options_.mirror + "' had here: restore it, or move " +
+                                state_path() + " away to fill it from the other node");
+    }
+
+    Status make_volume(std::size_t index, Fd root, const Uuid& volume_id) noexcept {
+        const std::string state = state_path() + "/volume-" + std::to_string(index);
+        Result<ScopedFd> made =
+            open_or_make(loop_.vfs(), storage_->directory(), "volume-" + std::to_string(index));
+        if (!made.ok()) {
+            loop_.vfs().close(root);
+            return refuse(made.status(), state + " can't be made: " + made.status().to_string());
+        }
+        DirectoryVolume::Options options;
+        options.volume_id = volume_id;
+        options.state_directory = state;
+        options.index = static_cast<std::uint16_t>(index);
+        Result<std::unique_ptr<DirectoryVolume>> volume =
+            DirectoryVolume::open(loop_, log_, root, options);
+        const std::string& path = options_.volumes[index].path;
+        if (!volume.ok()) {
+            return refuse(volume.status(),
+                          path + " can't be mirrored: " + volume.status().to_string() +
+                              (volume.status().code() == Code::unsupported
+                                   ? " (its file system lacks trusted attributes or file handles)"
+                                   : ""));
+        }
+        const Result<bool> empty = volume.value()->is_empty();
+        if (!empty.ok()) {
+            return refuse(empty.status(), path + " can't be read: " + empty.status().to_string());
+        }
+        storage_->all_empty = (index == 0 || storage_->all_empty) && empty.value();
+        storage_->volumes.push_back(std::move(volume).value());
+        return Status();
+    }
+
+    // A volume to be compared wholly is one big intent, so that nobody has to remember it twice.
+    Status note_comparisons() noexcept {
+        for (std::size_t i = 0; i < storage_->superblock.volumes.size(); ++i) {
+            if (!storage_->superblock.volumes[i].must_compare) continue;
+            const IntentKey all{kNoObject, IntentKey::kVolume, static_cast<std::uint16_t>(i)};
+            storage_->intents->touch({&all, 1});
+        }
+        return Status();
+    }
+
+    Loop& loop_;
+    LogSink& log_;
+    const MirrorStorageOptions& options_;
+    std::string& why_;
+    std::unique_ptr<MirrorStorage> storage_;
+};
+
+Result<std::unique_ptr<MirrorStorage>> MirrorStorage::open(Loop& loop, LogSink& log,
+                                                           const MirrorStorageOptions& options,
+                                                           std::string& why) noexcept {
+    return Opening(loop, log, options, why).run();
+}
+
+MirrorStorage::~MirrorStorage() = default;
+
+}  // namespace gemel
