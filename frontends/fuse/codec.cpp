@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frontends/fuse/codec.hpp"
 
+#include <algorithm>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#include <algorithm>
 
 namespace gemel::fuse {
 
@@ -12,17 +11,9 @@ namespace {
 
 constexpr std::size_t kNameSizeMax = 255;
 
-// Bits of Statx::mask that are always answered: STATX_BASIC_STATS and STATX_BTIME of <linux/stat.h>.
+// Bits of Statx::mask: STATX_BASIC_STATS and STATX_BTIME of <linux/stat.h>.
 constexpr std::uint32_t kStatxBasic = 0x7ffU;
 constexpr std::uint32_t kStatxBirth = 0x800U;
-
-std::uint32_t shown_links(const Attributes& from, bool unlinked) noexcept {
-    if (unlinked) return 0;
-    // The root's count includes the hidden `.gemel`; a file system that does not count
-    // subdirectories (btrfs) says 1 for every directory.
-    const bool counts = from.id == kRootObject && from.stat.link_count > 2;
-    return counts ? from.stat.link_count - 1 : from.stat.link_count;
-}
 
 StatxTime statx_time(WallTime time) noexcept { return {time.seconds, time.nanoseconds, 0}; }
 
@@ -65,7 +56,7 @@ std::uint64_t decode_device(std::uint32_t device) noexcept {
     return ::makedev(major_number, minor_number);
 }
 
-void fill_attr(const Attributes& from, bool unlinked, Attr& to) noexcept {
+void fill_attr(const Attributes& from, Attr& to) noexcept {
     const FileStat& stat = from.stat;
     to = {};
     to.ino = from.id.value;
@@ -78,20 +69,20 @@ void fill_attr(const Attributes& from, bool unlinked, Attr& to) noexcept {
     to.mtimensec = stat.modified.nanoseconds;
     to.ctimensec = stat.changed.nanoseconds;
     to.mode = stat.mode;
-    to.nlink = shown_links(from, unlinked);
+    to.nlink = stat.link_count;
     to.uid = stat.uid;
     to.gid = stat.gid;
     to.rdev = encode_device(stat.special_device);
     to.blksize = stat.block_size;
 }
 
-void fill_statx(const Attributes& from, bool unlinked, Statx& to) noexcept {
+void fill_statx(const Attributes& from, Statx& to) noexcept {
     const FileStat& stat = from.stat;
     to = {};
     to.mask = kStatxBasic;
     if (stat.born != WallTime{}) to.mask |= kStatxBirth;
     to.blksize = stat.block_size;
-    to.nlink = shown_links(from, unlinked);
+    to.nlink = stat.link_count;
     to.uid = stat.uid;
     to.gid = stat.gid;
     to.mode = static_cast<std::uint16_t>(stat.mode);

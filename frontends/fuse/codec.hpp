@@ -3,14 +3,14 @@
 // packing directory records. Requests come from the kernel, yet nothing here trusts their lengths.
 #pragma once
 
+#include "engine/base/bytes.hpp"
+#include "engine/store/directory_volume.hpp"
+#include "frontends/fuse/fuse_abi.hpp"
+
 #include <concepts>
 #include <cstring>
 #include <string_view>
 #include <type_traits>
-
-#include "engine/base/bytes.hpp"
-#include "engine/store/directory_volume.hpp"
-#include "frontends/fuse/fuse_abi.hpp"
 
 namespace gemel::fuse {
 
@@ -22,8 +22,8 @@ class Body {
 
     // The next fixed struct; zeros after a failure.
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
-    T take() noexcept {
+        requires std::is_trivially_copyable_v<T> T take()
+    noexcept {
         T value{};
         take_into(value, sizeof value);
         return value;
@@ -57,9 +57,9 @@ int name_error(std::string_view name) noexcept;
 std::uint32_t encode_device(std::uint64_t device) noexcept;
 std::uint64_t decode_device(std::uint32_t device) noexcept;
 
-// What applications see of an object. `unlinked`: it has no name any more (an orphan on disk does).
-void fill_attr(const Attributes& from, bool unlinked, Attr& to) noexcept;
-void fill_statx(const Attributes& from, bool unlinked, Statx& to) noexcept;
+// What applications see of an object.
+void fill_attr(const Attributes& from, Attr& to) noexcept;
+void fill_statx(const Attributes& from, Statx& to) noexcept;
 void fill_statfs(const FileSystemStat& from, StatfsOut& to) noexcept;
 
 // Mode bits without those that a write by somebody without CAP_FSETID takes away: S_ISUID, and

@@ -24,10 +24,10 @@ FuseConnection::FuseConnection(Loop& loop, LogSink& log, FuseTarget& target,
 
 FuseConnection::FuseConnection(Loop& loop, LogSink& log, FuseTarget& target, int device,
                                const Options& options) noexcept
-    : FuseConnection(loop, log, target,
-                     std::make_unique<DevFuseTransport>(loop, log, device,
-                                                        DevFuseTransport::Options()),
-                     options) {}
+    : FuseConnection(
+          loop, log, target,
+          std::make_unique<DevFuseTransport>(loop, log, device, DevFuseTransport::Options()),
+          options) {}
 
 FuseConnection::~FuseConnection() = default;
 
@@ -43,8 +43,6 @@ std::uint64_t FuseConnection::received(std::uint32_t opcode) const noexcept {
 
 std::size_t FuseConnection::in_progress() const noexcept { return impl_->session.in_progress(); }
 
-std::size_t FuseConnection::open_objects() const noexcept {
-    return impl_->session.opened().size();
-}
+std::size_t FuseConnection::open_objects() const noexcept { return impl_->session.opened().size(); }
 
 }  // namespace gemel

@@ -10,16 +10,16 @@
 // an object that loses its last name while open lives on as an orphan until its last release.
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <functional>
-#include <memory>
-
 #include "engine/base/log.hpp"
 #include "engine/base/status.hpp"
 #include "engine/io/loop.hpp"
 #include "frontends/fuse/target.hpp"
 #include "frontends/fuse/transport.hpp"
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
 
 namespace gemel {
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frontends/fuse/dev_fuse_transport.hpp"
 
-#include <sys/mman.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "engine/base/probe.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
-
-#include "engine/base/probe.hpp"
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 namespace gemel {
 
@@ -115,8 +114,8 @@ void DevFuseTransport::read_done(Reader& reader, Status status, std::size_t coun
     if (!status.ok()) {
         // ENOENT: the request was interrupted before it was read (fs/fuse/dev.c,
         // fuse_dev_do_read). ENODEV: unmounted; ECONNABORTED: aborted.
-        const bool again = status.is_errno(EAGAIN) || status.is_errno(EINTR) ||
-                           status.is_errno(ENOENT);
+        const bool again =
+            status.is_errno(EAGAIN) || status.is_errno(EINTR) || status.is_errno(ENOENT);
         if (!again) {
             const bool gone = status.is_errno(ENODEV) || status.is_errno(ECONNABORTED);
             fail(gone ? Status(Code::disconnected) : status);

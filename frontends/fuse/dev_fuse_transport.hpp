@@ -7,14 +7,14 @@
 // large write keeps its buffer until it is answered.
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "engine/base/intrusive_list.hpp"
 #include "engine/base/log.hpp"
 #include "engine/io/loop.hpp"
 #include "frontends/fuse/fuse_abi.hpp"
 #include "frontends/fuse/transport.hpp"
+
+#include <memory>
+#include <vector>
 
 namespace gemel {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
-
 #include "frontends/fuse/handlers.hpp"
+
+#include <array>
 
 namespace gemel::fuse {
 
@@ -9,7 +9,7 @@ namespace {
 
 struct Row {
     Handler handler = nullptr;
-    bool changes = false;          // EROFS on a read-only mount
+    bool changes = false;  // EROFS on a read-only mount
     const char* refusal = "no such opcode when this was written";
 };
 
@@ -116,7 +116,7 @@ void fill_entry(Session& session, const Attributes& from, EntryOut& to) noexcept
     to.nodeid = from.id.value;
     to.entry_valid = session.valid_seconds();
     to.attr_valid = session.valid_seconds();
-    fill_attr(from, session.opened().is_orphan(from.id), to.attr);
+    fill_attr(from, to.attr);
 }
 
 void answer_attributes(Session& session, Request& request, ObjectId object) noexcept {
@@ -127,7 +127,7 @@ void answer_attributes(Session& session, Request& request, ObjectId object) noex
     }
     AttrOut out{};
     out.attr_valid = session.valid_seconds();
-    fill_attr(found.value(), session.opened().is_orphan(object), out.attr);
+    fill_attr(found.value(), out.attr);
     session.answer_struct(request, out);
 }
 
@@ -135,6 +135,10 @@ bool answered_failure(Session& session, Request& request, Status status) noexcep
     if (status.ok()) return false;
     session.answer_error(request, status.as_errno());
     return true;
+}
+
+void answer_done(Session& session, Request& request, Status status) noexcept {
+    session.answer_error(request, status.as_errno());
 }
 
 void remove_orphan(Session& session, Request& request, ObjectId orphan) noexcept {

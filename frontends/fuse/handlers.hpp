@@ -3,9 +3,9 @@
 // of every ENOSYS. Kernels send an opcode answered ENOSYS once, or fall back to their own way.
 #pragma once
 
-#include <cstdint>
-
 #include "frontends/fuse/session.hpp"
+
+#include <cstdint>
 
 namespace gemel::fuse {
 
@@ -69,6 +69,8 @@ void fill_entry(Session& session, const Attributes& from, EntryOut& to) noexcept
 void answer_attributes(Session& session, Request& request, ObjectId object) noexcept;
 // Answers an error status as its errno and returns true; false for ok.
 bool answered_failure(Session& session, Request& request, Status status) noexcept;
+// Answers without data, or the error.
+void answer_done(Session& session, Request& request, Status status) noexcept;
 // What the kernel may do with a file opened with these O_* flags (FOPEN_*).
 [[nodiscard]] std::uint32_t open_reply_flags(const Session& session, std::uint32_t flags) noexcept;
 // Removes an orphan for good, then answers the request without data.

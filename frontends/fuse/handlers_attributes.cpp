@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests about what an object is: attributes, link targets, extended attributes and ACLs.
-#include <sys/stat.h>
-#include <sys/xattr.h>
+#include "frontends/fuse/handlers.hpp"
 
 #include <string_view>
-
-#include "frontends/fuse/handlers.hpp"
+#include <sys/stat.h>
+#include <sys/xattr.h>
 
 namespace gemel::fuse {
 
 namespace {
 
-constexpr std::size_t kXattrNameMax = 255;        // XATTR_NAME_MAX
+constexpr std::size_t kXattrNameMax = 255;         // XATTR_NAME_MAX
 constexpr std::size_t kXattrValueMax = 64 * kKiB;  // XATTR_SIZE_MAX, XATTR_LIST_MAX
 constexpr std::string_view kTrustedPrefix = "trusted.";
-constexpr std::string_view kAccessAcl = "system.posix_acl_access";
 
 WallTime wall_time(std::uint64_t seconds, std::uint32_t nanoseconds) noexcept {
     return {static_cast<std::int64_t>(seconds), nanoseconds};
@@ -39,9 +37,9 @@ bool fill_attribute_op(Session& session, Request& request, const FileStat& now) 
     // Owner changed, or (no field at all) a write is about to follow by somebody who may not keep
     // the bits: the kernel leaves dropping them to us, and takes the mode from the answer. For
     // root the latter means that only capabilities go, which the write itself removes.
-    const bool before_write = (in.valid & ~std::uint32_t{kSetattrFh | kSetattrLockOwner |
-                                                         kSetattrKillSuidgid}) == 0 &&
-                              request.header.uid != 0;
+    const bool before_write =
+        (in.valid & ~std::uint32_t{kSetattrFh | kSetattrLockOwner | kSetattrKillSuidgid}) == 0 &&
+        request.header.uid != 0;
     if (owner && (in.valid & kSetattrKillSuidgid) != 0) mode = without_set_id(mode);
     if (before_write && regular) mode = without_set_id(mode);
     if ((in.valid & kSetattrMode) != 0 || mode != (now.mode & 07777U)) {
@@ -78,27 +76,6 @@ void set_other_attributes(Session& session, Request& request, Status status) noe
     session.submit(request, answer_changed);
 }
 
-// An access ACL set by somebody outside the file's group takes the set-group-id bit away
-// (posix_acl_update_mode of the kernel, which leaves it to us: FUSE_SETXATTR_ACL_KILL_SGID).
-void drop_set_group_id(Session& session, Request& request, Status status) noexcept {
-    if (answered_failure(session, request, status)) return;
-    const Result<Attributes> now = session.volume().attributes(request.node());
-    if (answered_failure(session, request, now.status())) return;
-    const std::uint32_t mode = now.value().stat.mode;
-    if ((mode & S_ISGID) == 0) {
-        session.answer_empty(request);
-        return;
-    }
-    request.op = Op{};
-    request.op.kind = OpKind::set_attributes;
-    request.op.object = request.node();
-    request.op.mask = kSetMode;
-    request.op.mode = mode & 07777U & ~std::uint32_t{S_ISGID};
-    session.submit(request, [](Session& self, Request& done, Status outcome) noexcept {
-        if (!answered_failure(self, done, outcome)) self.answer_empty(done);
-    });
-}
-
 // 0 or the errno for the name of an extended attribute.
 int xattr_name_error(std::string_view name) noexcept {
     return name.empty() || name.size() > kXattrNameMax ? ERANGE : 0;
@@ -126,7 +103,7 @@ void handle_statx(Session& session, Request& request) noexcept {
     if (answered_failure(session, request, found.status())) return;
     StatxOut out{};
     out.attr_valid = session.valid_seconds();
-    fill_statx(found.value(), session.opened().is_orphan(request.node()), out.stat);
+    fill_statx(found.value(), out.stat);
     session.answer_struct(request, out);
 }
 
@@ -149,10 +126,9 @@ void handle_setattr(Session& session, Request& request) noexcept {
     op.accessed = op.modified = session.loop().wall_time();
     // The bits are dropped with the truncation; what is left are changes that were asked for.
     request.setattr.valid &= ~std::uint32_t{kSetattrSize | kSetattrKillSuidgid};
-    const std::uint32_t others = kSetattrMode | kSetattrUid | kSetattrGid | kSetattrAtime |
-                                 kSetattrMtime;
-    session.submit(request,
-                   (in.valid & others) != 0 ? set_other_attributes : answer_changed);
+    const std::uint32_t others =
+        kSetattrMode | kSetattrUid | kSetattrGid | kSetattrAtime | kSetattrMtime;
+    session.submit(request, (in.valid & others) != 0 ? set_other_attributes : answer_changed);
 }
 
 void handle_readlink(Session& session, Request& request) noexcept {
@@ -181,13 +157,9 @@ void handle_setxattr(Session& session, Request& request) noexcept {
     op.name = name;
     op.data = value;
     op.flags = in.flags;
-    const bool kill = (in.setxattr_flags & kSetxattrAclKillSgid) != 0 && name == kAccessAcl;
-    session.submit(request, kill ? drop_set_group_id
-                                 : [](Session& self, Request& done, Status status) noexcept {
-                                       if (!answered_failure(self, done, status)) {
-                                           self.answer_empty(done);
-                                       }
-                                   });
+    // An access ACL set by somebody outside the file's group: the volume drops set-group-id.
+    op.clear_set_id = (in.setxattr_flags & kSetxattrAclKillSgid) != 0;
+    session.submit(request, answer_done);
 }
 
 void handle_removexattr(Session& session, Request& request) noexcept {
@@ -203,9 +175,7 @@ void handle_removexattr(Session& session, Request& request) noexcept {
     request.op.kind = OpKind::remove_xattr;
     request.op.object = request.node();
     request.op.name = name;
-    session.submit(request, [](Session& self, Request& done, Status status) noexcept {
-        if (!answered_failure(self, done, status)) self.answer_empty(done);
-    });
+    session.submit(request, answer_done);
 }
 
 void handle_getxattr(Session& session, Request& request) noexcept {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests about the content of regular files.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <algorithm>
-
 #include "frontends/fuse/dev_fuse_transport.hpp"
 #include "frontends/fuse/handlers.hpp"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace gemel::fuse {
 
@@ -162,9 +161,7 @@ void handle_fallocate(Session& session, Request& request) noexcept {
     // The protocol does not say whether the caller has CAP_FSETID.
     op.clear_set_id = request.header.uid != 0;
     op.accessed = op.modified = session.loop().wall_time();
-    session.submit(request, [](Session& self, Request& done, Status status) noexcept {
-        if (!answered_failure(self, done, status)) self.answer_empty(done);
-    });
+    session.submit(request, answer_done);
 }
 
 void handle_lseek(Session& session, Request& request) noexcept {

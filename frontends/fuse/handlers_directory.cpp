@@ -2,18 +2,17 @@
 // Requests that list directories. Positions are those of the file system below, which stay valid
 // while names come and go, except 1 (behind ".") and 2 (behind ".."), made here: ext4 positions are
 // hashes, XFS counts from 12, btrfs from 3, so these two never mean anything else.
-#include <sys/stat.h>
+#include "frontends/fuse/handlers.hpp"
 
 #include <algorithm>
-
-#include "frontends/fuse/handlers.hpp"
+#include <sys/stat.h>
 
 namespace gemel::fuse {
 
 namespace {
 
 constexpr std::uint64_t kBehindSelf = 1, kBehindParent = 2;
-constexpr std::size_t kListMax = 256;         // entries asked for at once
+constexpr std::size_t kListMax = 256;           // entries asked for at once
 constexpr std::size_t kAnswerMax = 128 * kKiB;  // of what the kernel may offer
 
 // False: the answer is full.
@@ -24,8 +23,7 @@ bool add_dots(DirentWriter& writer, ObjectId directory, std::uint64_t& position)
     }
     if (position == kBehindSelf) {
         // The parent's number is asked for by nobody: getcwd and find use stat.
-        const std::uint64_t parent =
-            directory == kRootObject ? kRootObject.value : kUnknownInode;
+        const std::uint64_t parent = directory == kRootObject ? kRootObject.value : kUnknownInode;
         if (!writer.add("..", parent, S_IFDIR, kBehindParent, {})) return false;
         position = kBehindParent;
     }
@@ -56,8 +54,7 @@ Status add_entries(Session& session, Request& request, DirentWriter& writer, boo
 void begin_list(Session& session, Request& request) noexcept {
     const std::size_t size = std::min<std::size_t>(request.range.size, kAnswerMax);
     if (!session.take_space(request, size, begin_list)) return;
-    const bool plus =
-        request.header.opcode == static_cast<std::uint32_t>(Opcode::readdirplus);
+    const bool plus = request.header.opcode == static_cast<std::uint32_t>(Opcode::readdirplus);
     DirentWriter writer(request.space, plus);
     std::uint64_t position = request.range.offset;
     if (position > kBehindSelf || add_dots(writer, request.node(), position)) {

@@ -3,11 +3,11 @@
 //
 // The kernel holds the directories' locks from the request to its answer, so what a name stands for
 // cannot change between looking it up here and carrying the op out.
+#include "frontends/fuse/handlers.hpp"
+
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
-
-#include "frontends/fuse/handlers.hpp"
 
 namespace gemel::fuse {
 
@@ -70,8 +70,7 @@ void created(Session& session, Request& request, Status status) noexcept {
 }
 
 void opened_new(Session& session, Request& request, Status status) noexcept {
-    if (status.is_errno(EEXIST) && !request.op.name.empty() &&
-        (request.open_flags & O_EXCL) == 0) {
+    if (status.is_errno(EEXIST) && !request.op.name.empty() && (request.open_flags & O_EXCL) == 0) {
         const Result<Attributes> found =
             session.volume().lookup(request.op.parent, request.op.name);
         if (answered_failure(session, request, found.status())) return;
@@ -96,8 +95,7 @@ Result<ObjectId> find_victim(Session& session, ObjectId parent, std::string_view
 void removed(Session& session, Request& request, Status status) noexcept {
     const ObjectId victim = request.removal.victim;
     const Op::Resolved& resolved = request.op.resolved;
-    const bool orphaned =
-        status.ok() && (resolved.object_orphaned || resolved.replaced_orphaned);
+    const bool orphaned = status.ok() && (resolved.object_orphaned || resolved.replaced_orphaned);
     const bool unused = session.opened().end_removal(request.removal, orphaned);
     if (answered_failure(session, request, status)) return;
     if (unused) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests about the connection and the file system as a whole.
-#include <algorithm>
-
 #include "frontends/fuse/dev_fuse_transport.hpp"
 #include "frontends/fuse/handlers.hpp"
+
+#include <algorithm>
 
 namespace gemel::fuse {
 
@@ -48,8 +48,7 @@ void handle_init(Session& session, Request& request) noexcept {
     if ((offered & kInitExt) != 0) {
         offered |= std::uint64_t{request.body.take<std::uint32_t>()} << 32;
     }
-    const std::uint64_t taken =
-        offered & (session.read_only() ? kBothWanted : kServingWanted);
+    const std::uint64_t taken = offered & (session.read_only() ? kBothWanted : kServingWanted);
     session.set_minor_version(std::min(in.minor, kMinorVersion));
     out.max_readahead = std::max(in.max_readahead, kMaxWrite);
     out.flags = static_cast<std::uint32_t>(taken);
@@ -62,9 +61,7 @@ void handle_init(Session& session, Request& request) noexcept {
     session.answer_struct(request, out);
 }
 
-void handle_destroy(Session& session, Request& request) noexcept {
-    session.answer_empty(request);
-}
+void handle_destroy(Session& session, Request& request) noexcept { session.answer_empty(request); }
 
 void handle_without_answer(Session& session, Request& request) noexcept {
     session.answer_nothing(request);
@@ -84,10 +81,7 @@ void handle_fsync(Session& session, Request& request) noexcept {
         session.answer_empty(request);
         return;
     }
-    session.sync(request, request.node(),
-                 [](Session& self, Request& done, Status status) noexcept {
-                     self.answer_error(done, status.ok() ? 0 : status.as_errno());
-                 });
+    session.sync(request, request.node(), answer_done);
 }
 
 void handle_syncfs(Session& session, Request& request) noexcept {

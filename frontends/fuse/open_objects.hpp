@@ -6,18 +6,18 @@
 // between still keeps its object: the removal's op is marked before it is carried out.
 #pragma once
 
-#include <cstdint>
-#include <unordered_map>
-
 #include "engine/base/intrusive_list.hpp"
 #include "engine/base/units.hpp"
 #include "engine/store/op.hpp"
+
+#include <cstdint>
+#include <unordered_map>
 
 namespace gemel {
 
 // A removal in flight; lives in the request that made it.
 struct PendingRemoval : ListLink {
-    ObjectId victim;    // what may lose its last name
+    ObjectId victim;  // what may lose its last name
     Op* op = nullptr;
 };
 

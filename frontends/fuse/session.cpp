@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frontends/fuse/session.hpp"
 
-#include <string>
-
 #include "engine/base/probe.hpp"
 #include "frontends/fuse/handlers.hpp"
+
+#include <string>
 
 namespace gemel::fuse {
 

@@ -7,12 +7,6 @@
 // is in flight below always comes back to it.
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <vector>
-
 #include "engine/base/intrusive_list.hpp"
 #include "engine/base/log.hpp"
 #include "engine/io/loop.hpp"
@@ -21,6 +15,12 @@
 #include "frontends/fuse/open_objects.hpp"
 #include "frontends/fuse/target.hpp"
 #include "frontends/fuse/transport.hpp"
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
 
 namespace gemel::fuse {
 
@@ -49,7 +49,7 @@ struct Request final : ClientOp {
     Session* session = nullptr;
     FuseSlot* slot = nullptr;  // null while the context is free
     InHeader header{};
-    Body body;        // what follows the header; copies of it are taken by the handlers
+    Body body;  // what follows the header; copies of it are taken by the handlers
     Next next = nullptr;
     Handler retry = nullptr;  // set while it waits for memory
     Sync sync;
@@ -58,7 +58,7 @@ struct Request final : ClientOp {
     // What a handler keeps across a wait.
     SetattrIn setattr{};
     ReadIn range{};
-    MutableBytes space;       // of the answer, filled so far: `filled`
+    MutableBytes space;  // of the answer, filled so far: `filled`
     std::size_t filled = 0;
     std::uint32_t open_flags = 0;  // O_* of CREATE and WRITE
     PendingRemoval removal;

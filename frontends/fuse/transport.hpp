@@ -6,12 +6,12 @@
 // all are taken further requests wait in the kernel.
 #pragma once
 
+#include "engine/base/bytes.hpp"
+#include "engine/base/status.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
-
-#include "engine/base/bytes.hpp"
-#include "engine/base/status.hpp"
 
 namespace gemel {
 
