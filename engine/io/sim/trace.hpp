@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a simulated world did: a digest over everything that was executed, so that two runs can be
+// compared, and the last lines in readable form, for a failure.
+#pragma once
+
+#include "engine/base/units.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gemel::sim {
+
+enum class EventKind : std::uint8_t {
+    test,  // scheduled by the test itself
+    post,  // tasks posted to a loop
+    timer,
+    job,  // Job::run
+    job_done,
+    io,        // an IoOp takes effect
+    io_done,   // IoOp::on_complete
+    turn_end,  // bytes sent outside a turn go to the kernel
+    connect,
+    stream,  // bytes or the end of a stream arrive
+    stream_ack,
+    stream_reset,
+    datagram,
+    vfs,    // a call of a SimVfs
+    fault,  // something was cut, killed, paused, ... or healed
+    log,
+};
+
+std::string_view event_kind_name(EventKind kind) noexcept;
+
+class Trace {
+   public:
+    // Node number of what belongs to no node.
+    static constexpr std::uint16_t kNoNode = 0xFFFF;
+
+    explicit Trace(std::size_t lines_max) : lines_(lines_max) {}
+
+    // `detail` must not depend on addresses in memory or on the wall clock.
+    void record(Instant now, std::uint16_t node, EventKind kind, std::uint64_t detail) noexcept;
+    void record(Instant now, std::uint16_t node, EventKind kind, std::string_view text) noexcept;
+
+    [[nodiscard]] std::uint64_t digest() const noexcept { return digest_; }
+    // The last lines, oldest first. `node_names[i]` names node i.
+    [[nodiscard]] std::string to_string(const std::vector<std::string>& node_names) const;
+
+   private:
+    struct Line {
+        Instant now;
+        std::uint64_t detail = 0;
+        std::uint16_t node = kNoNode;
+        EventKind kind = EventKind::test;
+        std::string text;
+    };
+    void mix(std::uint64_t value) noexcept;
+    Line& next_line() noexcept;
+
+    std::vector<Line> lines_;
+    std::uint64_t count_ = 0;
+    std::uint64_t digest_ = 0x9AE16A3B2F90404FULL;
+};
+
+}  // namespace gemel::sim
