@@ -269,4 +269,15 @@ ObjectId DirtyMap::next_names_after(ObjectId after) const noexcept {
     return found == names_.end() ? kNoObject : *found;
 }
 
+std::uint64_t DirtyMap::content_bytes() const noexcept {
+    std::uint64_t sum = 0;
+    for (const auto& [id, object] : objects_) {
+        for (const DirtyRange& range : object.content.ranges()) {
+            const bool open = range.end == DirtyRange::kEndOfObject;
+            sum += open ? kDirtyUnit : range.end - range.begin;
+        }
+    }
+    return sum;
+}
+
 }  // namespace gemel

@@ -101,6 +101,8 @@ class DirtyMap {
     // The explicitly marked objects. Null: not marked.
     [[nodiscard]] const DirtyObject* find(ObjectId object) const noexcept;
     [[nodiscard]] std::size_t object_count() const noexcept { return objects_.size(); }
+    // Marked content of all objects; a range without an end counts as one unit. Walks them all.
+    [[nodiscard]] std::uint64_t content_bytes() const noexcept;
     [[nodiscard]] bool empty() const noexcept { return !full_ && objects_.empty(); }
     // Any marked object whose id is greater than `after` in id order, wrapping not; none at the
     // end.
