@@ -75,7 +75,7 @@ struct ApplicationOptions {
     Duration term_grace = Duration::seconds(5);
 };
 
-// The real one. It has a thread that waits for its processes.
+// The real one. Each command that runs has a thread that waits for it.
 // Requires: `loop` and `log` outlive it, and `log` may be called from any thread.
 // Destroying it leaves the processes of a running application alone.
 std::unique_ptr<Application> make_application(Loop& loop, LogSink& log,

@@ -82,7 +82,7 @@ class ControlServer {
 
    private:
     class Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace gemel

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/control_requests.hpp"
+
+#include "controller/doctor.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+namespace gemel {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr unsigned kWaitMaxS = 60;
+constexpr std::array kVerbs{ControlVerb::start, ControlVerb::stop,    ControlVerb::release,
+                            ControlVerb::swap,  ControlVerb::promote, ControlVerb::verify,
+                            ControlVerb::resync};
+
+// "/v1/status/db" -> {"v1", "status", "db"}; an empty part makes it none of ours.
+std::vector<std::string> split(std::string_view path) {
+    std::vector<std::string> parts;
+    while (path.starts_with('/')) {
+        path.remove_prefix(1);
+        const std::size_t end = std::min(path.find('/'), path.size());
+        parts.emplace_back(path.substr(0, end));
+        path.remove_prefix(end);
+    }
+    return parts;
+}
+
+template <typename T>
+bool parse_number(const std::string& text, T& number) {
+    if (text.empty()) return true;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc() && end == text.data() + text.size();
+}
+
+ControlReply not_found() { return ControlReply::error(404, "there is nothing at this path"); }
+
+ControlReply wrong_method(std::string_view right) {
+    return ControlReply::error(405, "this path takes " + std::string(right) + " only");
+}
+
+// The options that a verb has; null for the others'.
+bool* option_of(ControlCommand& command, std::string_view name) {
+    if (name == "force" && command.verb == ControlVerb::promote) return &command.force;
+    if (name == "repair" && command.verb == ControlVerb::verify) return &command.repair;
+    if (name == "full" && command.verb == ControlVerb::resync) return &command.full;
+    return nullptr;
+}
+
+std::optional<ControlReply> parse_options(std::string_view body, ControlCommand& command) {
+    if (body.empty()) return std::nullopt;
+    const Json json = Json::parse(body, nullptr, false);
+    if (!json.is_object()) return ControlReply::error(400, "the body has to be a JSON object");
+    for (const auto& [name, value] : json.items()) {
+        bool* option = option_of(command, name);
+        if (option == nullptr || !value.is_boolean()) {
+            return ControlReply::error(400, "'" + std::string(control_verb_name(command.verb)) +
+                                                "' takes no '" + name + "' like that");
+        }
+        *option = value.get<bool>();
+    }
+    return std::nullopt;
+}
+
+// Two verbs cannot be undone or cost much, and are asked for twice.
+std::optional<ControlReply> check_consent(const ControlCommand& command) {
+    if (command.verb == ControlVerb::promote && !command.force) {
+        return ControlReply::error(409,
+                                   "promote may lose writes that only the other node has; "
+                                   "it needs {\"force\":true}");
+    }
+    if (command.verb == ControlVerb::resync && !command.full) {
+        return ControlReply::error(400,
+                                   "a resync of what is dirty runs by itself; comparing "
+                                   "everything needs {\"full\":true}");
+    }
+    return std::nullopt;
+}
+
+std::optional<ControlReply> parse_command(const std::vector<std::string>& parts,
+                                          std::string_view body, ControlRequest& request) {
+    const auto verb = std::find_if(kVerbs.begin(), kVerbs.end(), [&](ControlVerb candidate) {
+        return control_verb_name(candidate) == parts[3];
+    });
+    if (verb == kVerbs.end() || parts[2].empty()) return not_found();
+    request.kind = ControlRequest::Kind::command;
+    request.command.mirror = parts[2];
+    request.command.verb = *verb;
+    if (auto mistake = parse_options(body, request.command)) return mistake;
+    return check_consent(request.command);
+}
+
+std::optional<ControlReply> parse_events(const std::function<std::string(const char*)>& argument,
+                                         ControlRequest& request) {
+    request.kind = ControlRequest::Kind::events;
+    if (!parse_number(argument("since"), request.since) ||
+        !parse_number(argument("wait"), request.wait_s)) {
+        return ControlReply::error(400, "'since' and 'wait' have to be whole numbers");
+    }
+    request.wait_s = std::min(request.wait_s, kWaitMaxS);
+    return std::nullopt;
+}
+
+}  // namespace
+
+ControlReply ControlReply::error(unsigned http_status, std::string_view sentence) {
+    const Json json{{"error", sentence}};
+    return {http_status, json.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
+std::optional<ControlReply> parse_control_request(
+    std::string_view method, std::string_view path, std::string_view body,
+    const std::function<std::string(const char*)>& argument, ControlRequest& request) {
+    const std::vector<std::string> parts = split(path);
+    if (parts.size() < 2 || parts[0] != "v1") return not_found();
+    const std::string& what = parts[1];
+    if (what == "mirrors" && parts.size() == 4) {
+        if (method != "POST") return wrong_method("POST");
+        return parse_command(parts, body, request);
+    }
+    const bool is_status = what == "status" && parts.size() <= 3;
+    const bool is_single =
+        (what == "version" || what == "doctor" || what == "events") && parts.size() == 2;
+    if (!is_status && !is_single) return not_found();
+    if (method != "GET") return wrong_method("GET");
+    if (what == "version") return ControlReply{200, R"({"version":")" GEMEL_VERSION R"("})"};
+    if (what == "doctor") return ControlReply{200, to_json(examine_machine(""))};
+    if (what == "events") return parse_events(argument, request);
+    request.kind = ControlRequest::Kind::status;
+    if (parts.size() == 3) request.command.mirror = parts[2];
+    return std::nullopt;
+}
+
+}  // namespace gemel
