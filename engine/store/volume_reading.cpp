@@ -48,7 +48,15 @@ Result<ByteBuffer> TreeVolume::read_link(ObjectId object) noexcept {
     begin_call();
     const Result<Fd> file = object_fd(object);
     if (!file.ok()) return file.status();
-    return vfs_.read_link(file.value());
+    const Result<FileStat> before = vfs_.stat(file.value());
+    if (!before.ok()) return before.status();
+    Result<ByteBuffer> target = vfs_.read_link(file.value());
+    // O_NOATIME does not exist for symbolic links; where reading moved the time it is put back.
+    const Result<FileStat> after = vfs_.stat(file.value());
+    if (after.ok() && after->accessed != before->accessed) {
+        GEMEL_TRY(vfs_.set_times(file.value(), {true, before->accessed}, {}));
+    }
+    return target;
 }
 
 Status TreeVolume::list(ObjectId directory, std::uint64_t position, std::size_t count_max,

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/store/object_index.hpp"
+
+#include "engine/io/uring/posix_vfs.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <fcntl.h>
+#include <string>
+#include <sys/stat.h>
+
+namespace gemel {
+namespace {
+
+class ObjectIndexTest : public testing::Test {
+   protected:
+    void SetUp() override {
+        path_ = "/var/tmp/gemel-index-XXXXXX";
+        ASSERT_NE(::mkdtemp(path_.data()), nullptr);
+        const Result<Fd> fd = vfs_.open_directory(path_);
+        ASSERT_TRUE(fd.ok());
+        directory_ = ScopedFd(vfs_, fd.value());
+    }
+    void TearDown() override {
+        const std::string command = "rm -rf '" + path_ + "'";
+        EXPECT_EQ(std::system(command.c_str()), 0);
+    }
+    ScopedFd tag_file(const std::string& name) {
+        const Result<Fd> fd = vfs_.open_directory(path_ + "/index/" + hex_name(volume_));
+        EXPECT_TRUE(fd.ok());
+        const ScopedFd directory(vfs_, fd.value());
+        const Result<Fd> file = vfs_.open_at(directory.get(), name, O_RDWR, 0);
+        EXPECT_TRUE(file.ok()) << file.status().to_string();
+        return file.ok() ? ScopedFd(vfs_, file.value()) : ScopedFd();
+    }
+    static ObjectIndex::Record record(std::uint8_t salt) {
+        ObjectIndex::Record record;
+        record.type = S_IFREG;
+        record.handle.type = 1;
+        record.handle.size = static_cast<std::uint8_t>(salt % (FileHandle::kSizeMax + 1));
+        for (std::uint8_t i = 0; i < record.handle.size; ++i) record.handle.bytes[i] = salt;
+        return record;
+    }
+
+    PosixVfs vfs_;
+    std::string path_;
+    ScopedFd directory_;
+    const Uuid volume_{{1, 2}}, boot_{{3}}, other_boot_{{4}};
+};
+
+TEST_F(ObjectIndexTest, FindsWhatWasPutUnderEachTag) {
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    // More tags than files are kept open.
+    for (std::uint32_t tag = 1; tag < 40; ++tag) {
+        for (std::uint64_t sequence : {16U, 17U, 5000U}) {
+            const auto salt = static_cast<std::uint8_t>(tag + sequence);
+            ASSERT_TRUE(index.put(ObjectId::make(tag, sequence), record(salt)).ok());
+        }
+    }
+    for (std::uint32_t tag = 1; tag < 40; ++tag) {
+        for (std::uint64_t sequence : {16U, 17U, 5000U}) {
+            const auto salt = static_cast<std::uint8_t>(tag + sequence);
+            const Result<ObjectIndex::Record> found = index.find(ObjectId::make(tag, sequence));
+            ASSERT_TRUE(found.ok()) << tag << " " << sequence;
+            EXPECT_EQ(found.value(), record(salt));
+        }
+        EXPECT_EQ(index.find(ObjectId::make(tag, 18)).status().code(), Code::not_found);
+        EXPECT_EQ(index.find(ObjectId::make(tag, 5001)).status().code(), Code::not_found);
+    }
+    EXPECT_EQ(index.find(ObjectId::make(99, 16)).status().code(), Code::not_found);
+    ASSERT_TRUE(index.erase(ObjectId::make(7, 17)).ok());
+    EXPECT_EQ(index.find(ObjectId::make(7, 17)).status().code(), Code::not_found);
+    ASSERT_TRUE(index.erase(ObjectId::make(99, 17)).ok());
+}
+
+TEST_F(ObjectIndexTest, ARecordInAnotherSlotOrDamagedIsNone) {
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    ASSERT_TRUE(index.put(ObjectId::make(5, 16), record(20)).ok());
+    ScopedFd file = tag_file("000005");
+    std::array<std::byte, ObjectIndex::kRecordSize> bytes;
+    ASSERT_TRUE(vfs_.pread(file.get(), bytes, 16 * ObjectIndex::kRecordSize).ok());
+    ASSERT_TRUE(vfs_.pwrite(file.get(), bytes, 17 * ObjectIndex::kRecordSize).ok());
+    EXPECT_EQ(index.find(ObjectId::make(5, 17)).status().code(), Code::not_found);
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        auto bad = bytes;
+        bad[i] ^= std::byte{0x40};
+        ASSERT_TRUE(vfs_.pwrite(file.get(), bad, 16 * ObjectIndex::kRecordSize).ok());
+        EXPECT_FALSE(index.find(ObjectId::make(5, 16)).ok()) << "byte " << i;
+    }
+    ASSERT_TRUE(vfs_.pwrite(file.get(), bytes, 16 * ObjectIndex::kRecordSize).ok());
+    EXPECT_TRUE(index.find(ObjectId::make(5, 16)).ok());
+}
+
+TEST_F(ObjectIndexTest, LeftOpenByAnotherBootItMayLackRecords) {
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        EXPECT_TRUE(index.may_lack_records());
+        ASSERT_TRUE(index.mark_complete().ok());
+        EXPECT_FALSE(index.may_lack_records());
+    }
+    {
+        // The program was killed, the machine went on: the page cache has everything.
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        EXPECT_FALSE(index.may_lack_records());
+    }
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, other_boot_).ok());
+        EXPECT_TRUE(index.may_lack_records());
+        ASSERT_TRUE(index.mark_complete().ok());
+        index.close();
+    }
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        EXPECT_FALSE(index.may_lack_records());
+        // Open again, in a third boot, it is suspect once more.
+    }
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, other_boot_).ok());
+    EXPECT_TRUE(index.may_lack_records());
+}
+
+TEST_F(ObjectIndexTest, ATornStateFileMeansThatRecordsMayLack) {
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        ASSERT_TRUE(index.mark_complete().ok());
+        index.close();
+    }
+    ASSERT_TRUE(vfs_.truncate(tag_file("state").get(), 11).ok());
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    EXPECT_TRUE(index.may_lack_records());
+}
+
+}  // namespace
+}  // namespace gemel
