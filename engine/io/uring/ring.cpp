@@ -39,8 +39,8 @@ unsigned buffer_of(unsigned completion_flags) noexcept {
 
 }  // namespace
 
-Result<std::unique_ptr<Ring>> Ring::create(unsigned entries) noexcept {
-    std::unique_ptr<Ring> ring(new Ring);
+Result<std::unique_ptr<Ring>> Ring::create(unsigned entries, bool plain) noexcept {
+    std::unique_ptr<Ring> ring(new Ring(plain));
     GEMEL_TRY(ring->set_up(entries));
     return ring;
 }
@@ -48,6 +48,7 @@ Result<std::unique_ptr<Ring>> Ring::create(unsigned entries) noexcept {
 Status Ring::set_up(unsigned entries) noexcept {
     int result = 0;
     for (const unsigned setup : kSetups) {
+        if (plain_ && setup != 0) continue;
         io_uring_params params{};
         // Disabled at first, so that the thread that runs it need not be the one that makes it.
         params.flags = setup | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
@@ -82,8 +83,8 @@ void Ring::enable() noexcept {
         return;
     }
     // liburing 2.3 declares io_uring_enable_rings but does not export it.
-    const long result = ::syscall(__NR_io_uring_register, ring_.ring_fd,
-                                  IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    const long result =
+        ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     GEMEL_ASSERT(result == 0);
     enabled_ = true;
     issuer_ = std::this_thread::get_id();
@@ -148,6 +149,7 @@ void Ring::run(RingOp& op, const Completion& completion) noexcept {
 bool Ring::provide_buffers() noexcept {
     if (buffers_ != Buffers::unknown) return buffers_ == Buffers::present;
     buffers_ = Buffers::absent;
+    if (plain_) return false;
     void* memory = ::mmap(nullptr, kBufferRingSize, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return false;

@@ -51,8 +51,9 @@ class MemberOp final : public RingOp {
 
 class Ring {
    public:
-    // `entries`: submissions that fit one batch; a fuller batch is handed over early.
-    static Result<std::unique_ptr<Ring>> create(unsigned entries) noexcept;
+    // `entries`: submissions that fit one batch; a fuller batch is handed over early. `plain`: as
+    // if the kernel had nothing that came after Linux 5.11.
+    static Result<std::unique_ptr<Ring>> create(unsigned entries, bool plain) noexcept;
     // Cancels what is in flight and waits until the kernel has let go of it.
     ~Ring();
     Ring(const Ring&) = delete;
@@ -97,6 +98,8 @@ class Ring {
         ready_.clear();
     }
 
+    // Whether operations that complete many times may be tried.
+    [[nodiscard]] bool has_multishot() const noexcept { return !plain_; }
     // Buffers that the kernel chooses from when data arrive (IOSQE_BUFFER_SELECT, group
     // kBufferGroup). False: the kernel lacks them; made at the first call.
     bool provide_buffers() noexcept;
@@ -113,7 +116,7 @@ class Ring {
     static constexpr std::uint64_t kIoOpBit = 1;
     static_assert(alignof(IoOp) > kIoOpBit && alignof(RingOp) > kIoOpBit);
 
-    Ring() noexcept = default;
+    explicit Ring(bool plain) noexcept : plain_(plain) {}
     static std::uint64_t user_data_of(RingOp& op) noexcept {
         return reinterpret_cast<std::uint64_t>(&op);
     }
@@ -136,6 +139,7 @@ class Ring {
     void collect() noexcept;
     void run(RingOp& op, const Completion& completion) noexcept;
 
+    const bool plain_;
     io_uring ring_{};
     bool is_set_up_ = false;
     bool enabled_ = false;

@@ -107,7 +107,7 @@ Result<std::unique_ptr<UringLoop>> UringLoop::create(const Options& options) noe
     GEMEL_ASSERT(options.entries > 0 && options.workers > 0);
     const auto boot_id = read_boot_id();
     if (!boot_id.ok()) return boot_id.status();
-    auto ring = Ring::create(options.entries);
+    auto ring = Ring::create(options.entries, options.plain);
     if (!ring.ok()) return ring.status();
     std::uint64_t seed = 0;
     fill_random(std::as_writable_bytes(std::span(&seed, 1)));

@@ -17,7 +17,10 @@ constexpr __kernel_timespec kAcceptPause{0, 100'000'000};
 class ListenerCore {
    public:
     ListenerCore(UringNetwork& network, Socket socket, ListenerHandler& handler) noexcept
-        : network_(network), socket_(std::move(socket)), handler_(&handler) {}
+        : network_(network),
+          socket_(std::move(socket)),
+          handler_(&handler),
+          multishot_(network.ring().has_multishot()) {}
 
     void start() noexcept { arm(); }
     void close() noexcept {
@@ -75,7 +78,7 @@ class ListenerCore {
     UringNetwork& network_;
     Socket socket_;
     ListenerHandler* handler_;
-    bool multishot_ = true;
+    bool multishot_;
     __kernel_timespec pause_time_{};
     MemberOp<ListenerCore, &ListenerCore::on_accepted> accept_{*this};
     MemberOp<ListenerCore, &ListenerCore::on_pause_over> pause_{*this};

@@ -34,7 +34,7 @@ class DatagramTest : public WorldTest {
         world().run_until(condition);
     }
 };
-GEMEL_IN_EVERY_WORLD(DatagramTest);
+GEMEL_IN_EVERY(worlds, DatagramTest);
 
 TEST_P(DatagramTest, ArrivesWholeWithItsSender) {
     Receiver here, there;

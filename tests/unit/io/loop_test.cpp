@@ -10,7 +10,7 @@ namespace gemel::test {
 namespace {
 
 class LoopTest : public WorldTest {};
-GEMEL_IN_EVERY_WORLD(LoopTest);
+GEMEL_IN_EVERY(worlds, LoopTest);
 
 struct TestOp : IoOp {
     int completions = 0;

@@ -108,7 +108,7 @@ class StreamTest : public WorldTest {
     std::unique_ptr<Listener> listener_;
     std::unique_ptr<Connecting> connecting_;
 };
-GEMEL_IN_EVERY_WORLD(StreamTest);
+GEMEL_IN_EVERY(worlds, StreamTest);
 
 // ---- connecting -----------------------------------------------------------------------------
 

@@ -46,6 +46,16 @@ std::unique_ptr<World> UringWorld::make() {
     return std::make_unique<UringWorld>(UringLoop::Options{.entries = 32, .workers = 2});
 }
 
+std::unique_ptr<World> UringWorld::make_spinning() {
+    return std::make_unique<UringWorld>(
+        UringLoop::Options{.entries = 32, .workers = 2, .spin_max = Duration::microseconds(50)});
+}
+
+std::unique_ptr<World> UringWorld::make_plain() {
+    return std::make_unique<UringWorld>(
+        UringLoop::Options{.entries = 32, .workers = 2, .plain = true});
+}
+
 SocketAddress UringWorld::address(std::uint16_t port) { return loopback(64, port); }
 SocketAddress UringWorld::other_address(std::uint16_t port) { return loopback(128, port); }
 bool UringWorld::is_privileged() { return ::geteuid() == 0; }

@@ -15,6 +15,9 @@ class UringWorld final : public World {
     explicit UringWorld(const UringLoop::Options& options);
     ~UringWorld() override;
     static std::unique_ptr<World> make();
+    // Spins before it sleeps; or with an old kernel's features only.
+    static std::unique_ptr<World> make_spinning();
+    static std::unique_ptr<World> make_plain();
 
     Loop& loop() override { return *loop_; }
     Loop& other_loop() override { return *loop_; }

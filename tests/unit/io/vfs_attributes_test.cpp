@@ -47,7 +47,7 @@ class VfsAttributesTest : public WorldTest {
         if (!world().is_privileged()) GTEST_SKIP() << "needs root";
     }
 };
-GEMEL_IN_EVERY_WORLD(VfsAttributesTest);
+GEMEL_IN_EVERY(file_worlds, VfsAttributesTest);
 
 constexpr WallTime kPast{1'000'000'000, 123'456'789};
 constexpr WallTime kFuture{5'000'000'000, 999'999'999};

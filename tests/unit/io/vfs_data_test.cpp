@@ -27,7 +27,7 @@ class VfsDataTest : public WorldTest {
         return found.value();
     }
 };
-GEMEL_IN_EVERY_WORLD(VfsDataTest);
+GEMEL_IN_EVERY(file_worlds, VfsDataTest);
 
 constexpr std::uint64_t kNone = ~std::uint64_t{0};
 

@@ -54,7 +54,7 @@ class VfsNamesTest : public WorldTest {
         return all;
     }
 };
-GEMEL_IN_EVERY_WORLD(VfsNamesTest);
+GEMEL_IN_EVERY(file_worlds, VfsNamesTest);
 
 using Names = std::vector<std::string>;
 
@@ -362,7 +362,7 @@ class VfsHandleTest : public VfsNamesTest {
         return handle.ok() ? handle.value() : FileHandle{};
     }
 };
-GEMEL_IN_EVERY_WORLD(VfsHandleTest);
+GEMEL_IN_EVERY(file_worlds, VfsHandleTest);
 
 TEST_P(VfsHandleTest, HandleOutlivesRenames) {
     FileHandle handle;

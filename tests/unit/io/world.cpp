@@ -7,7 +7,13 @@
 
 namespace gemel::test {
 
-std::vector<WorldKind> worlds() { return {{"uring", &UringWorld::make}}; }
+std::vector<WorldKind> worlds() {
+    return {{"uring", &UringWorld::make},
+            {"uring_spinning", &UringWorld::make_spinning},
+            {"uring_plain", &UringWorld::make_plain}};
+}
+
+std::vector<WorldKind> file_worlds() { return {{"uring", &UringWorld::make}}; }
 
 ScopedFd WorldTest::open_file(std::string_view name, int more_flags) {
     auto file = vfs().open_at(directory(), name, O_RDWR | O_CREAT | more_flags, 0644);

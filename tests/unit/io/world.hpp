@@ -48,6 +48,8 @@ struct WorldKind {
 };
 
 std::vector<WorldKind> worlds();
+// Those of them whose files differ.
+std::vector<WorldKind> file_worlds();
 
 // Base of the suite's fixtures.
 class WorldTest : public testing::TestWithParam<WorldKind> {
@@ -70,7 +72,7 @@ class WorldTest : public testing::TestWithParam<WorldKind> {
 
 }  // namespace gemel::test
 
-// Runs the tests of a fixture in every world.
-#define GEMEL_IN_EVERY_WORLD(Fixture)                                                      \
-    INSTANTIATE_TEST_SUITE_P(World, Fixture, ::testing::ValuesIn(::gemel::test::worlds()), \
+// Runs the tests of a fixture in every world of worlds() or file_worlds().
+#define GEMEL_IN_EVERY(Worlds, Fixture)                                                    \
+    INSTANTIATE_TEST_SUITE_P(World, Fixture, ::testing::ValuesIn(::gemel::test::Worlds()), \
                              [](const auto& world) { return std::string(world.param.name); })
