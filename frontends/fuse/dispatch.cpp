@@ -120,7 +120,7 @@ void fill_entry(Session& session, const Attributes& from, EntryOut& to) noexcept
 }
 
 void answer_attributes(Session& session, Request& request, ObjectId object) noexcept {
-    const Result<Attributes> found = session.volume().attributes(object);
+    const Result<Attributes> found = session.attributes(object);
     if (!found.ok()) {
         session.answer_error(request, found.status().as_errno());
         return;

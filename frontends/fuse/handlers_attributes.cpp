@@ -99,7 +99,7 @@ void handle_getattr(Session& session, Request& request) noexcept {
 }
 
 void handle_statx(Session& session, Request& request) noexcept {
-    const Result<Attributes> found = session.volume().attributes(request.node());
+    const Result<Attributes> found = session.attributes(request.node());
     if (answered_failure(session, request, found.status())) return;
     StatxOut out{};
     out.attr_valid = session.valid_seconds();

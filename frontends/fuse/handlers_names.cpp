@@ -84,22 +84,22 @@ void opened_new(Session& session, Request& request, Status status) noexcept {
     answer_opened(session, request, request.op.object);
 }
 
-// What the name stands for, or none; only errors other than "not there" count.
-Result<ObjectId> find_victim(Session& session, ObjectId parent, std::string_view name) noexcept {
+// Puts into request.victim what the name stands for, or none when it is not there.
+Status find_victim(Session& session, Request& request, ObjectId parent,
+                   std::string_view name) noexcept {
     const Result<Attributes> found = session.volume().lookup(parent, name);
-    if (found.ok()) return found.value().id;
-    if (found.status().is_errno(ENOENT)) return kNoObject;
-    return found.status();
+    request.victim = found.ok() ? found.value() : Attributes();
+    return found.status().is_errno(ENOENT) ? Status() : found.status();
 }
 
 void removed(Session& session, Request& request, Status status) noexcept {
-    const ObjectId victim = request.removal.victim;
     const Op::Resolved& resolved = request.op.resolved;
     const bool orphaned = status.ok() && (resolved.object_orphaned || resolved.replaced_orphaned);
     const bool unused = session.opened().end_removal(request.removal, orphaned);
     if (answered_failure(session, request, status)) return;
+    if (resolved.object_gone || resolved.replaced_gone) session.removed().remember(request.victim);
     if (unused) {
-        remove_orphan(session, request, victim);
+        remove_orphan(session, request, request.victim.id);
         return;
     }
     session.answer_empty(request);
@@ -108,9 +108,9 @@ void removed(Session& session, Request& request, Status status) noexcept {
 void remove_name(Session& session, Request& request, OpKind kind) noexcept {
     const std::string_view name = request.body.string();
     if (answered_bad_name(session, request, name)) return;
-    const Result<ObjectId> victim = find_victim(session, request.node(), name);
-    if (answered_failure(session, request, victim.status())) return;
-    if (victim.value().is_none()) {
+    const Status looked = find_victim(session, request, request.node(), name);
+    if (answered_failure(session, request, looked)) return;
+    if (request.victim.id.is_none()) {
         session.answer_error(request, ENOENT);
         return;
     }
@@ -119,7 +119,7 @@ void remove_name(Session& session, Request& request, OpKind kind) noexcept {
     op.parent = request.node();
     op.name = name;
     op.modified = session.loop().wall_time();
-    session.opened().begin_removal(request.removal, victim.value(), op);
+    session.opened().begin_removal(request.removal, request.victim.id, op);
     session.submit(request, removed);
 }
 
@@ -135,8 +135,8 @@ void rename_name(Session& session, Request& request, ObjectId new_parent,
         session.answer_error(request, EINVAL);
         return;
     }
-    const Result<ObjectId> replaced = find_victim(session, new_parent, new_name);
-    if (answered_failure(session, request, replaced.status())) return;
+    const Status looked = find_victim(session, request, new_parent, new_name);
+    if (answered_failure(session, request, looked)) return;
     Op& op = request.op;
     op.kind = OpKind::rename;
     op.parent = request.node();
@@ -145,7 +145,7 @@ void rename_name(Session& session, Request& request, ObjectId new_parent,
     op.new_name = new_name;
     op.flags = flags;
     op.modified = session.loop().wall_time();
-    session.opened().begin_removal(request.removal, replaced.value(), op);
+    session.opened().begin_removal(request.removal, request.victim.id, op);
     session.submit(request, removed);
 }
 

@@ -394,8 +394,8 @@ Status VolumeMount::uncover(std::string& why) noexcept {
         const Result<Top> shown = top(why);
         if (!shown.ok()) return shown.status();
         if (shown.value() == Top::other) break;
-        if (::umount2(path_.c_str(), MNT_DETACH) != 0)
-            return failed("uncover '" + path_ + "'", why);
+        if (::umount2(path_.c_str(), MNT_DETACH) == 0) continue;
+        return failed("uncover '" + path_ + "'", why);
     }
     const Result<std::vector<MountEntry>> mounts = read_mount_table();
     if (!mounts.ok()) return mounts.status();

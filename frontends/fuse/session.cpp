@@ -64,6 +64,14 @@ std::uint64_t Session::valid_seconds() const noexcept {
     return options_.read_only ? 0 : kValidSeconds;
 }
 
+Result<Attributes> Session::attributes(ObjectId object) noexcept {
+    Result<Attributes> found = volume().attributes(object);
+    if (found.ok() || !found.status().is_errno(ESTALE)) return found;
+    const Attributes* removed = removed_.find(object);
+    if (removed == nullptr) return found;
+    return *removed;
+}
+
 void Session::on_request(FuseSlot& slot) noexcept {
     Request& request = requests_[slot.index];
     GEMEL_ASSERT(request.slot == nullptr);

@@ -13,6 +13,7 @@
 #include "frontends/fuse/codec.hpp"
 #include "frontends/fuse/fuse_abi.hpp"
 #include "frontends/fuse/open_objects.hpp"
+#include "frontends/fuse/removed_objects.hpp"
 #include "frontends/fuse/target.hpp"
 #include "frontends/fuse/transport.hpp"
 
@@ -62,6 +63,7 @@ struct Request final : ClientOp {
     std::size_t filled = 0;
     std::uint32_t open_flags = 0;  // O_* of CREATE and WRITE
     PendingRemoval removal;
+    Attributes victim;  // of a removal: what the name stood for, or none
 };
 
 struct SessionOptions {
@@ -89,6 +91,9 @@ class Session final : public FuseTransport::Receiver {
     [[nodiscard]] LogSink& log() noexcept { return log_; }
     [[nodiscard]] FuseTransport& transport() noexcept { return transport_; }
     [[nodiscard]] OpenObjects& opened() noexcept { return opened_; }
+    [[nodiscard]] RemovedObjects& removed() noexcept { return removed_; }
+    // Of an object that is there or was there lately.
+    Result<Attributes> attributes(ObjectId object) noexcept;
     [[nodiscard]] std::uint32_t minor_version() const noexcept { return minor_version_; }
     void set_minor_version(std::uint32_t minor) noexcept { minor_version_ = minor; }
     // Seconds for which the kernel may keep names and attributes.
@@ -143,6 +148,7 @@ class Session final : public FuseTransport::Receiver {
     std::size_t in_progress_ = 0;
     IntrusiveList<Request> waiting_;  // for memory
     OpenObjects opened_;
+    RemovedObjects removed_;
     std::vector<ListedEntry> listing_;
     std::array<std::uint64_t, kOpcodeCount> received_{};
     std::uint32_t minor_version_ = 0;  // 0: INIT has not come
