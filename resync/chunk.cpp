@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resync/chunk.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "engine/base/assert.hpp"
+
+namespace gemel {
+
+namespace {
+
+// The bytes of one segment; what a file cut short meanwhile no longer has reads as zeros.
+Status read_segment(Vfs& vfs, Fd file, std::uint64_t offset, MutableBytes buffer) noexcept {
+    std::size_t done = 0;
+    while (done < buffer.size()) {
+        const Result<std::size_t> got = vfs.pread(file, buffer.subspan(done), offset + done);
+        if (!got.ok()) return got.status();
+        if (got.value() == 0) break;
+        done += got.value();
+    }
+    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(done), buffer.end(), std::byte{0});
+    return Status();
+}
+
+}  // namespace
+
+Digest128 Chunk::digest() const {
+    ByteBuffer layout;
+    ByteWriter out(layout);
+    out.put(size);
+    for (const DataSegment& segment : segments) {
+        out.put(segment.begin);
+        out.put(segment.end);
+    }
+    // The layout goes in as the seed: equal data at other places differ.
+    return digest128(data, checksum64(layout));
+}
+
+Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,
+                                std::uint64_t limit) noexcept {
+    const Result<std::uint64_t> data = vfs.seek(file, offset, SEEK_DATA);
+    if (data.ok()) return std::min(data.value(), limit);
+    if (data.status().is_errno(ENXIO)) return limit;
+    return data.status();
+}
+
+Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size,
+                  Chunk& chunk) noexcept {
+    GEMEL_ASSERT(size > 0 && size <= kChunkSizeMax && offset % kChunkBlock == 0);
+    chunk.offset = offset;
+    chunk.size = size;
+    chunk.segments.clear();
+    chunk.data.clear();
+    const std::uint64_t limit = offset + size;
+    for (std::uint64_t position = offset; position < limit;) {
+        const Result<std::uint64_t> data = next_data(vfs, file, position, limit);
+        if (!data.ok()) return data.status();
+        if (data.value() == limit) break;
+        const Result<std::uint64_t> hole = vfs.seek(file, data.value(), SEEK_HOLE);
+        if (!hole.ok() && !hole.status().is_errno(ENXIO)) return hole.status();
+        // Cut short between the two calls: no data there any more.
+        if (!hole.ok() || hole.value() <= data.value()) break;
+        // Blocks that hold any data, whatever granularity the file system has.
+        const std::uint64_t begin = (data.value() - offset) / kChunkBlock * kChunkBlock;
+        const std::uint64_t end = std::min(
+            (hole.value() - offset + kChunkBlock - 1) / kChunkBlock * kChunkBlock, size);
+        if (!chunk.segments.empty() && chunk.segments.back().end >= begin) {
+            chunk.segments.back().end = static_cast<std::uint32_t>(end);
+        } else {
+            chunk.segments.push_back(
+                {static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)});
+        }
+        position = offset + end;
+    }
+    for (const DataSegment& segment : chunk.segments) {
+        const std::size_t old_size = chunk.data.size();
+        chunk.data.resize(old_size + (segment.end - segment.begin));
+        GEMEL_TRY(read_segment(vfs, file, offset + segment.begin,
+                               MutableBytes(chunk.data).subspan(old_size)));
+    }
+    return Status();
+}
+
+}  // namespace gemel

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source's turns: what is done next, and when to pause.
+#include "resync/source.hpp"
+
+#include "engine/base/assert.hpp"
+
+namespace gemel {
+
+ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
+                           ResyncProgress& progress, const Options& options) noexcept
+    : loop_(loop),
+      log_(log),
+      replica_(replica),
+      memory_(memory),
+      progress_(progress),
+      options_(options),
+      volumes_(replica.volume_count()) {
+    memory_.full_begun.resize(replica.volume_count());
+    progress_ = ResyncProgress();
+}
+
+ResyncSource::~ResyncSource() {
+    *alive_ = false;
+    progress_.running = false;
+}
+
+void ResyncSource::on_progress() noexcept {
+    if (state_ == State::working) schedule();
+    if (state_ == State::settling) try_complete();
+}
+
+void ResyncSource::schedule() noexcept {
+    if (scheduled_) return;
+    scheduled_ = true;
+    loop_.post([this, alive = alive_] {
+        if (!*alive) return;
+        scheduled_ = false;
+        work();
+    });
+}
+
+bool ResyncSource::may_send() const noexcept {
+    return outstanding_bytes_ < kOutstandingBytesMax &&
+           outstanding_.size() < kOutstandingItemsMax && replica_.link()->unsent() < kUnsentMax;
+}
+
+bool ResyncSource::turn_over() const noexcept {
+    return turn_bytes_ >= kTurnBytes || turn_steps_ >= kTurnSteps;
+}
+
+void ResyncSource::work() noexcept {
+    if (state_ != State::working || replica_.link() == nullptr) return;
+    ++turn_;
+    turn_bytes_ = turn_steps_ = 0;
+    bool busy = true;
+    while (busy && state_ == State::working && may_send() && !turn_over()) {
+        busy = step();
+        ++turn_steps_;
+    }
+    rate_.update(progress_, loop_.now());
+    if (state_ != State::working) return;
+    if (busy && may_send()) {
+        schedule();
+    } else if (!busy) {
+        try_end();
+    } else if (outstanding_.empty()) {
+        // No answer will wake us: the link has to get rid of what it holds.
+        replica_.link()->flush();
+        schedule();
+    }
+}
+
+bool ResyncSource::step() noexcept {
+    if (want_step()) return true;
+    for (std::uint16_t volume = 0; volume < volumes_.size(); ++volume) {
+        const bool crowded = map(volume).object_count() > kMarkedObjectsMax;
+        if (crowded && !scan_.active && object_step(volume)) return true;
+        if (names_step(volume)) return true;
+        if (state_ != State::working) return false;
+        if (object_step(volume)) return true;
+        if (state_ != State::working) return false;
+    }
+    return false;
+}
+
+ItemHead ResyncSource::new_item(Item::Kind kind, std::uint16_t volume, ObjectId object) noexcept {
+    Item item;
+    item.number = next_number_++;
+    item.kind = kind;
+    item.volume = volume;
+    item.object = object;
+    outstanding_.push_back(item);
+    progress_.total_bytes = std::max(progress_.total_bytes, progress_.done_bytes);
+    return {item.number, progress_.done_bytes, progress_.total_bytes, volume, object};
+}
+
+void ResyncSource::send(FrameType type, Bytes body) noexcept {
+    GEMEL_ASSERT(frame_.size() + body.size() <= kFrameSizeMax);
+    replica_.link()->send(type, frame_, body);
+    turn_bytes_ += frame_.size() + body.size();
+}
+
+}  // namespace gemel

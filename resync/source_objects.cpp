@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attributes and content, object by object in the order of ids.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string>
+
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "resync/source.hpp"
+
+namespace gemel {
+
+namespace {
+
+constexpr std::uint64_t kEnd = DirtyRange::kEndOfObject;
+
+std::uint64_t round_up(std::uint64_t offset, std::uint64_t unit) noexcept {
+    return (offset + unit - 1) / unit * unit;
+}
+
+bool is_gone(Status status) noexcept {
+    return status.is_errno(ENOENT) || status.is_errno(ESTALE) ||
+           status.code() == Code::not_found;
+}
+
+}  // namespace
+
+void ResyncSource::object_failed(std::uint16_t volume, ObjectId object, Status status,
+                                 std::string_view what) noexcept {
+    if (is_gone(status)) {
+        map(volume).forget(object);
+        return;
+    }
+    fail(status, std::string(what));
+}
+
+bool ResyncSource::object_step(std::uint16_t volume) noexcept {
+    constexpr std::size_t kLookedAtMax = 4096;
+    DirtyMap& dirty = map(volume);
+    VolumeState& state = volumes_[volume];
+    bool wrapped = false;
+    const ObjectId start = state.object_cursor;
+    for (std::size_t looked_at = 0; looked_at < kLookedAtMax; ++looked_at) {
+        ObjectId object = dirty.next_after(state.object_cursor);
+        if (object.is_none()) {
+            if (wrapped || start.is_none()) {
+                state.object_cursor = kNoObject;
+                return false;
+            }
+            wrapped = true;
+            state.object_cursor = kNoObject;
+            continue;
+        }
+        if (wrapped && object > start) return false;
+        // The cursor stays before an object until nothing is left to do for it.
+        if (object_work(volume, object)) return true;
+        state.object_cursor = object;
+    }
+    schedule();  // the rest of the map in another turn
+    return false;
+}
+
+// One step for the object; false when there is none now.
+bool ResyncSource::object_work(std::uint16_t volume, ObjectId object) noexcept {
+    DirtyMap& dirty = map(volume);
+    const DirtyObject* marks = dirty.find(object);
+    GEMEL_ASSERT(marks != nullptr);
+    if (!dirty.is_known(object)) return false;
+    if (marks->absent) {
+        // Listings come first: they make it under its name.
+        if (dirty.is_full() || !dirty.next_names_after(kNoObject).is_none()) return false;
+        send_object(volume, object, kNoObject, {});
+        return true;
+    }
+    if (object == kOrphanDirectory || object == kDetachedDirectory) {
+        dirty.clear_attributes(object);
+        dirty.clear_content(object, 0, kEnd);
+        return false;
+    }
+    if (marks->attributes) {
+        send_attributes(volume, object);
+        return true;
+    }
+    if (marks->content.empty()) return false;
+    if (volumes_[volume].made.contains(object)) return false;
+    content_step(volume, object);
+    return true;
+}
+
+void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId parent,
+                               std::string_view name) noexcept {
+    AttributesItem item;
+    Result<DirectoryVolume::FullAttributes> now = replica_.volume(volume).full_attributes(object);
+    if (!now.ok()) {
+        object_failed(volume, object, now.status(), "an object's attributes could not be read");
+        return;
+    }
+    item.attributes = std::move(now).value();
+    const std::uint32_t mode = item.attributes.stat.mode;
+    ByteBuffer target;
+    if (S_ISLNK(mode)) {
+        Result<ByteBuffer> link = replica_.volume(volume).read_link(object);
+        if (!link.ok()) {
+            object_failed(volume, object, link.status(), "a symbolic link could not be read");
+            return;
+        }
+        target = std::move(link).value();
+    }
+    item.make = true;
+    item.link_target = target;
+    item.parent = parent;
+    item.name = name;
+    item.head = new_item(Item::Kind::make, volume, object);
+    outstanding_.back().unlisted = parent.is_none();
+    DirtyMap& dirty = map(volume);
+    if (dirty.is_full())
+        dirty.set_known(object, true);
+    else
+        dirty.clear_absent(object);
+    dirty.clear_attributes(object);
+    if (!S_ISDIR(mode)) dirty.clear_names(object);
+    if (!S_ISREG(mode) || item.attributes.stat.size == 0)
+        dirty.clear_content(object, 0, kEnd);
+    else
+        volumes_[volume].made.insert(object);
+    frame_.clear();
+    encode_attributes(item, frame_);
+    send(FrameType::resync_attributes);
+}
+
+void ResyncSource::send_attributes(std::uint16_t volume, ObjectId object) noexcept {
+    AttributesItem item;
+    Result<DirectoryVolume::FullAttributes> now = replica_.volume(volume).full_attributes(object);
+    if (!now.ok()) {
+        object_failed(volume, object, now.status(), "an object's attributes could not be read");
+        return;
+    }
+    item.attributes = std::move(now).value();
+    item.head = new_item(Item::Kind::attributes, volume, object);
+    map(volume).clear_attributes(object);
+    frame_.clear();
+    encode_attributes(item, frame_);
+    send(FrameType::resync_attributes);
+}
+
+// The first dirty range: a stretch without data, a chunk, or what lies behind the end of the file.
+void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept {
+    DirtyMap& dirty = map(volume);
+    VolumeState& state = volumes_[volume];
+    const DirtyRange range = dirty.find(object)->content.ranges().front();
+    const Result<Attributes> now = replica_.volume(volume).attributes(object);
+    if (!now.ok()) {
+        object_failed(volume, object, now.status(), "a file's attributes could not be read");
+        return;
+    }
+    const std::uint64_t size = now->stat.size;
+    const auto clear = [&](std::uint64_t end) {
+        dirty.clear_content(object, range.begin, end);
+        if (!dirty.any_content_dirty(object)) state.fresh.erase(object);
+    };
+    if (!S_ISREG(now->stat.mode) || range.begin >= size) {
+        clear(kEnd);
+        return;
+    }
+    // To the end of the range or of the file: there everything behind goes too.
+    const std::uint64_t limit = std::min(range.end, size);
+    const Result<Fd> fd = replica_.volume(volume).data_fd(object);
+    if (!fd.ok()) {
+        object_failed(volume, object, fd.status(), "a file could not be opened");
+        return;
+    }
+    const Result<std::uint64_t> data = next_data(loop_.vfs(), fd.value(), range.begin, limit);
+    if (!data.ok()) {
+        object_failed(volume, object, data.status(), "a file could not be read");
+        return;
+    }
+    std::uint64_t end =
+        data.value() == limit ? limit : data.value() / kDirtyUnit * kDirtyUnit;
+    if (end > range.begin) {
+        send_hole(volume, object, now->stat, range.begin, end - range.begin);
+    } else {
+        end = std::min(range.begin / kChunkSizeMax * kChunkSizeMax + kChunkSizeMax, limit);
+        const Status read =
+            read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);
+        if (!read.ok()) {
+            object_failed(volume, object, read, "a file could not be read");
+            return;
+        }
+        turn_bytes_ += chunk_.size;
+        if (state.fresh.contains(object))
+            send_content(volume, object, now->stat);
+        else
+            send_check(volume, object);
+    }
+    progress_.done_bytes += end - range.begin;
+    clear(end == size ? kEnd : round_up(end, kDirtyUnit));
+}
+
+// A check that was answered with want: the range as it is now. False: there is none.
+bool ResyncSource::want_step() noexcept {
+    if (wants_.empty()) return false;
+    const Item want = wants_.front();
+    wants_.pop_front();
+    DirectoryVolume& volume = replica_.volume(want.volume);
+    const Result<Attributes> now = volume.attributes(want.object);
+    if (!now.ok()) {
+        object_failed(want.volume, want.object, now.status(), "a file's attributes could not be read");
+        return true;
+    }
+    const std::uint64_t end = std::min(want.offset + want.size, now->stat.size);
+    if (end <= want.offset) return true;  // cut off meanwhile
+    const Result<Fd> fd = volume.data_fd(want.object);
+    Status status = fd.ok() ? Status() : fd.status();
+    if (status.ok())
+        status = read_chunk(loop_.vfs(), fd.value(), want.offset, end - want.offset, chunk_);
+    if (!status.ok()) {
+        object_failed(want.volume, want.object, status, "a file could not be read");
+        if (state_ == State::over) wants_.push_front(want);
+        return true;
+    }
+    turn_bytes_ += chunk_.size;
+    send_content(want.volume, want.object, now->stat);
+    return true;
+}
+
+void ResyncSource::send_hole(std::uint16_t volume, ObjectId object, const FileStat& stat,
+                             std::uint64_t offset, std::uint64_t size) noexcept {
+    ContentItem item;
+    item.head = new_item(Item::Kind::content, volume, object);
+    item.offset = offset;
+    item.size = size;
+    item.modified = stat.modified;
+    outstanding_.back().offset = offset;
+    outstanding_.back().size = size;
+    frame_.clear();
+    encode_content(item, frame_);
+    send(FrameType::resync_content);
+}
+
+void ResyncSource::send_content(std::uint16_t volume, ObjectId object,
+                                const FileStat& stat) noexcept {
+    ContentItem item;
+    item.head = new_item(Item::Kind::content, volume, object);
+    item.offset = chunk_.offset;
+    item.size = chunk_.size;
+    item.modified = stat.modified;
+    item.segments = chunk_.segments;
+    Item& sent = outstanding_.back();
+    sent.offset = chunk_.offset;
+    sent.size = chunk_.size;
+    sent.bytes = chunk_.data.size();
+    outstanding_bytes_ += sent.bytes;
+    progress_.bytes_sent += chunk_.data.size();
+    frame_.clear();
+    encode_content(item, frame_);
+    send(FrameType::resync_content, chunk_.data);
+}
+
+void ResyncSource::send_check(std::uint16_t volume, ObjectId object) noexcept {
+    CheckItem item;
+    item.head = new_item(Item::Kind::check, volume, object);
+    item.offset = chunk_.offset;
+    item.size = chunk_.size;
+    item.digest = chunk_.digest();
+    Item& sent = outstanding_.back();
+    sent.offset = chunk_.offset;
+    sent.size = chunk_.size;
+    sent.bytes = chunk_.size;
+    outstanding_bytes_ += sent.bytes;
+    progress_.bytes_compared += chunk_.size;
+    frame_.clear();
+    encode_check(item, frame_);
+    send(FrameType::resync_check);
+}
+
+}  // namespace gemel

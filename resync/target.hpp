@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The target of a resync: one session's part of the node that is being filled (docs/resync.md). It
+// changes its copy as the items say, in stream order, and answers each; it decides nothing but what
+// it already has. Nothing is destroyed before the end: what loses its last name goes to detached/.
+//
+// Use: Replica::begin_following(link, true), then target->start(), then set_resync_party. A volume
+// with another id becomes the source's volume (its ids are void then): whether that may be is for
+// the owner to judge before.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/log.hpp"
+#include "engine/mirror/replica.hpp"
+#include "resync/chunk.hpp"
+#include "resync/messages.hpp"
+#include "resync/progress.hpp"
+
+namespace gemel {
+
+class ResyncTarget final : public ResyncParty {
+   public:
+    struct Options {
+        // One a volume: what is on the disk is not known (restored, released, used otherwise).
+        std::vector<bool> must_compare;
+    };
+    // Requires: all references outlive it; must_compare has an entry for each volume.
+    ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
+                 const Options& options) noexcept;
+    ~ResyncTarget() override;
+
+    // Sends what the source begins with. Requires: the replica has a session; called once.
+    void start() noexcept;
+
+    Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept override;
+    Status on_frame(FrameType type, Bytes payload) noexcept override;
+    void on_progress() noexcept override {}
+    void on_session_lost() noexcept override;
+
+   private:
+    struct Listing {
+        std::uint64_t number = 0;  // 0: none is being received
+        ObjectId directory;
+        std::unordered_map<std::string, ObjectId> entries;
+    };
+
+    Status on_plan(Bytes payload) noexcept;
+    Status on_names(Bytes payload) noexcept;
+    Status on_attributes(Bytes payload) noexcept;
+    Status on_check(Bytes payload) noexcept;
+    Status on_content(Bytes payload) noexcept;
+    Status on_end(Bytes payload) noexcept;
+    Status take_number(const ItemHead& head) noexcept;
+    void note_progress(const ItemHead& head) noexcept;
+    void answer(const ItemAnswer& answer) noexcept;
+    void answer(std::uint64_t number, Verdict verdict) noexcept { answer({number, verdict, {}}); }
+    void fail(Status reason, const std::string& what) noexcept;
+
+    // target_names.cpp
+    void reconcile(const NamesItem& item) noexcept;
+    Status detach_superfluous(DirectoryVolume& volume) noexcept;
+    Status place_missing(DirectoryVolume& volume, ItemAnswer& answer) noexcept;
+
+    // target_objects.cpp
+    Status make(const AttributesItem& item, bool& made) noexcept;
+    bool adopt(const AttributesItem& item) noexcept;
+    Status write_content(const ContentItem& item) noexcept;
+    Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
+
+    [[nodiscard]] DirectoryVolume& volume(const ItemHead& head) noexcept {
+        return replica_.volume(head.volume);
+    }
+
+    Loop& loop_;
+    LogSink& log_;
+    Replica& replica_;
+    ResyncProgress& progress_;
+    Options options_;
+    bool planned_ = false;  // the source's plan is here
+    bool over_ = false;
+    std::uint64_t number_ = 0;  // of the last item
+    Listing listing_;
+    Chunk chunk_;
+    ByteBuffer frame_;
+    ByteBuffer answers_;  // of this turn
+    ResyncRate rate_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
+};
+
+}  // namespace gemel

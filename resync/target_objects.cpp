@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objects: made or adopted, their attributes, their content.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "resync/target.hpp"
+
+namespace gemel {
+
+namespace {
+
+// A write drops it, whoever writes (file_remove_privs of Linux).
+constexpr std::string_view kCapabilityAttribute = "security.capability";
+constexpr std::size_t kCapabilitySizeMax = 64;
+
+}  // namespace
+
+Status ResyncTarget::on_attributes(Bytes payload) noexcept {
+    const Result<AttributesItem> item = decode_attributes(payload);
+    if (!item.ok()) return item.status();
+    GEMEL_TRY(take_number(item->head));
+    note_progress(item->head);
+    DirectoryVolume& target = volume(item->head);
+    bool made = false;
+    if (!target.exists(item->head.object)) {
+        if (!item->make) {
+            answer(item->head.number, Verdict::missing);
+            return Status();
+        }
+        const Status status = make(item.value(), made);
+        if (!status.ok()) {
+            fail(status, "an object could not be made");
+            return Status();
+        }
+    }
+    const Status status = target.set_full_attributes(item->head.object, item->attributes);
+    if (!status.ok()) {
+        fail(status, "an object's attributes could not be set");
+        return Status();
+    }
+    answer(item->head.number, made ? Verdict::want : Verdict::ok);
+    return Status();
+}
+
+// `made`: there was nothing to adopt.
+Status ResyncTarget::make(const AttributesItem& item, bool& made) noexcept {
+    made = !adopt(item);
+    if (!made) return Status();
+    return volume(item.head).make_skeleton(item.head.object, item.attributes.stat.mode,
+                                           item.attributes.stat.special_device, item.link_target);
+}
+
+// An older copy under the same name becomes the object, if it is nobody else. Content and entries
+// are compared then; other kinds have none worth keeping.
+bool ResyncTarget::adopt(const AttributesItem& item) noexcept {
+    const std::uint32_t mode = item.attributes.stat.mode;
+    if (item.parent.is_none() || (!S_ISREG(mode) && !S_ISDIR(mode))) return false;
+    DirectoryVolume& target = volume(item.head);
+    const Result<Attributes> there = target.lookup_raw(item.parent, item.name);
+    if (!there.ok() || !there->id.is_none()) return false;
+    if ((there->stat.mode & S_IFMT) != (mode & S_IFMT)) return false;
+    const Status adopted = target.adopt(item.parent, item.name, item.head.object);
+    if (!adopted.ok()) return false;
+    GEMEL_PROBE("resync: an older copy is adopted");
+    return true;
+}
+
+Status ResyncTarget::on_check(Bytes payload) noexcept {
+    const Result<CheckItem> item = decode_check(payload);
+    if (!item.ok()) return item.status();
+    GEMEL_TRY(take_number(item->head));
+    note_progress(item->head);
+    DirectoryVolume& target = volume(item->head);
+    if (!target.exists(item->head.object)) {
+        answer(item->head.number, Verdict::missing);
+        return Status();
+    }
+    const Result<Fd> fd = target.data_fd(item->head.object);
+    Status status = fd.ok() ? Status() : fd.status();
+    if (status.ok())
+        status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
+    if (!status.ok()) {
+        fail(status, "a file could not be read for the comparison");
+        return Status();
+    }
+    progress_.bytes_compared += item->size;
+    answer(item->head.number, chunk_.digest() == item->digest ? Verdict::ok : Verdict::want);
+    return Status();
+}
+
+Status ResyncTarget::on_content(Bytes payload) noexcept {
+    const Result<ContentItem> item = decode_content(payload);
+    if (!item.ok()) return item.status();
+    GEMEL_TRY(take_number(item->head));
+    note_progress(item->head);
+    DirectoryVolume& target = volume(item->head);
+    if (!target.exists(item->head.object)) {
+        answer(item->head.number, Verdict::missing);
+        return Status();
+    }
+    std::array<std::byte, kCapabilitySizeMax> capability;
+    const Result<std::size_t> capability_size =
+        target.get_xattr(item->head.object, kCapabilityAttribute, capability);
+    Status status = write_content(item.value());
+    if (status.ok() && capability_size.ok()) {
+        Op restore;
+        restore.kind = OpKind::set_xattr;
+        restore.object = item->head.object;
+        restore.name = kCapabilityAttribute;
+        restore.data = Bytes(capability).first(capability_size.value());
+        status = target.apply(restore);
+    }
+    if (!status.ok()) {
+        fail(status, "a file's content could not be written");
+        return Status();
+    }
+    progress_.bytes_sent += item->data.size();
+    answer(item->head.number, Verdict::ok);
+    return Status();
+}
+
+Status ResyncTarget::write_content(const ContentItem& item) noexcept {
+    DirectoryVolume& target = volume(item.head);
+    std::uint64_t position = 0;
+    std::size_t taken = 0;
+    for (const DataSegment& segment : item.segments) {
+        GEMEL_TRY(punch(item, position, segment.begin));
+        Op write;
+        write.kind = OpKind::write;
+        write.object = item.head.object;
+        write.offset = item.offset + segment.begin;
+        write.size = segment.end - segment.begin;
+        write.data = item.data.subspan(taken, static_cast<std::size_t>(write.size));
+        write.modified = item.modified;
+        GEMEL_TRY(target.apply(write));
+        taken += write.data.size();
+        position = segment.end;
+    }
+    return punch(item, position, item.size);
+}
+
+// [begin, end) of the item's range holds no data from here on. What is a hole already stays as it
+// is, allocated or not.
+Status ResyncTarget::punch(const ContentItem& item, std::uint64_t begin,
+                           std::uint64_t end) noexcept {
+    if (begin == end) return Status();
+    // Only a range that ends with the file is no multiple; its last block goes whole.
+    const std::uint64_t from = item.offset + begin;
+    const std::uint64_t to = (item.offset + end + kChunkBlock - 1) / kChunkBlock * kChunkBlock;
+    const Result<Fd> fd = volume(item.head).data_fd(item.head.object);
+    if (!fd.ok()) return fd.status();
+    const Result<std::uint64_t> data = next_data(loop_.vfs(), fd.value(), from, to);
+    if (!data.ok()) return data.status();
+    if (data.value() == to) return Status();
+    Op hole;
+    hole.kind = OpKind::allocate;
+    hole.object = item.head.object;
+    hole.offset = from;
+    constexpr std::uint64_t kFileSizeMax = std::numeric_limits<std::int64_t>::max();
+    hole.size = std::min(to, kFileSizeMax) - from;
+    hole.flags = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    hole.modified = item.modified;
+    return volume(item.head).apply(hole);
+}
+
+}  // namespace gemel
