@@ -115,7 +115,10 @@ Status TreeVolume::take_identity(const Options& options) noexcept {
     is_new_ = !identity.ok();
     const Status written =
         write_identity(vfs_, root_, Identity{volume_id_, kRootObject, handle.value()});
-    return written.is_errno(EOPNOTSUPP) ? Status(Code::unsupported) : written;
+    if (written.is_errno(EOPNOTSUPP)) return Status(Code::unsupported);
+    GEMEL_TRY(written);
+    // Durable before any object of the volume is: a root without an identity means a tree without.
+    return vfs_.sync(root_, false);
 }
 
 Status TreeVolume::open_private_directories() noexcept {

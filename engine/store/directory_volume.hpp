@@ -154,8 +154,8 @@ class DirectoryVolume {
         FileStat stat;
         std::vector<std::pair<std::string, ByteBuffer>> xattrs;
     };
-    // Of a directory other than the root: the directory that it stands in. not_found: that is none of
-    // the volume's tree (a private one).
+    // Of a directory other than the root: the directory that it stands in. not_found: that is none
+    // of the volume's tree (a private one).
     virtual Result<ObjectId> parent_of(ObjectId directory) noexcept = 0;
     virtual Result<FullAttributes> full_attributes(ObjectId id) noexcept = 0;
     virtual Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept = 0;

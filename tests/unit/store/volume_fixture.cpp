@@ -23,7 +23,7 @@ class StubLoop final : public Loop {
     WallTime wall_time() const noexcept override { return {1'700'000'000, 123'456'789}; }
     Prng& prng() noexcept override { return prng_; }
     void secure_random(MutableBytes) noexcept override { std::abort(); }
-    Uuid boot_id() noexcept override { return boot; }
+    Uuid boot_id() noexcept override { return Uuid{{1, 2, 3}}; }
     Vfs& vfs() noexcept override { return vfs_; }
     Network& network() noexcept override { std::abort(); }
     void post(std::function<void()>) noexcept override { std::abort(); }
@@ -33,8 +33,6 @@ class StubLoop final : public Loop {
     void write(IoOp&, Fd, Bytes, std::uint64_t) noexcept override { std::abort(); }
     void sync(IoOp&, Fd, bool) noexcept override { std::abort(); }
     void cancel(IoOp&) noexcept override { std::abort(); }
-
-    Uuid boot{{1, 2, 3}};
 
    protected:
     void start_timer(Timer&, Instant) noexcept override { std::abort(); }
@@ -60,7 +58,6 @@ class PosixWorld final : public TestWorld {
     }
     Loop& loop() noexcept override { return loop_; }
     std::string directory() const override { return directory_; }
-    void change_boot() override { ++loop_.boot.bytes[0]; }
     std::string missing() override {
         if (directory_.empty()) return "no temporary directory";
         if (::geteuid() != 0) return "needs root: trusted attributes and file handles";

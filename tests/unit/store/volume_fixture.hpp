@@ -30,8 +30,6 @@ class TestWorld {
     virtual ~TestWorld() = default;
     [[nodiscard]] virtual Loop& loop() noexcept = 0;
     [[nodiscard]] virtual std::string directory() const = 0;  // absolute
-    // From here on the machine seems to have been booted anew.
-    virtual void change_boot() = 0;
     // Why volumes can't be tested in this world, or empty.
     [[nodiscard]] virtual std::string missing() = 0;
 };
