@@ -24,6 +24,7 @@ class SyncRunner::SyncJob : public Job {
     Status status;
     std::uint16_t volume = 0;
     DirectoryVolume::SyncPlan plan;
+    std::vector<std::uint64_t> marks;  // of each volume, for a sync of everything
     std::function<void(Status)> callback;
 
    private:
@@ -63,7 +64,9 @@ void SyncRunner::sync_object(std::uint16_t volume, ObjectId object,
 void SyncRunner::sync_everything(std::function<void(Status)> done) noexcept {
     SyncJob& job = take_job();
     job.files.clear();
+    job.marks.clear();
     for (const auto& volume : context_.volumes) {
+        job.marks.push_back(volume->sync_mark());
         job.files.push_back(volume->file_system_fd());
         job.files.push_back(volume->index_fd());
     }
@@ -73,7 +76,13 @@ void SyncRunner::sync_everything(std::function<void(Status)> done) noexcept {
 }
 
 void SyncRunner::finish(SyncJob& job) noexcept {
-    if (!job.file_system) context_.volumes[job.volume]->finish_sync(job.plan, job.status);
+    if (!job.file_system) {
+        context_.volumes[job.volume]->finish_sync(job.plan, job.status);
+    } else if (job.status.ok()) {
+        for (std::size_t i = 0; i < job.marks.size(); ++i) {
+            context_.volumes[i]->names_synced(job.marks[i]);
+        }
+    }
     const std::function<void(Status)> callback = std::exchange(job.callback, nullptr);
     const Status status = job.status;
     job.plan = {};
