@@ -131,7 +131,7 @@ std::optional<ControlReply> parse_control_request(
     if (!is_status && !is_single) return not_found();
     if (method != "GET") return wrong_method("GET");
     if (what == "version") return ControlReply{200, R"({"version":")" GEMEL_VERSION R"("})"};
-    if (what == "doctor") return ControlReply{200, to_json(examine_machine(""))};
+    if (what == "doctor") return ControlReply{200, to_json(examine_machine())};
     if (what == "events") return parse_events(argument, request);
     request.kind = ControlRequest::Kind::status;
     if (parts.size() == 3) request.command.mirror = parts[2];

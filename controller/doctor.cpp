@@ -156,21 +156,6 @@ void examine_capabilities(Findings& findings) {
     }
 }
 
-DoctorFinding examine_attributes(const std::string& directory) {
-    const std::string feature = "trusted. attributes in " + directory;
-    constexpr const char* kCost = "this directory cannot be mirrored";
-    const int file = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (file < 0) {
-        return {feature, DoctorVerdict::unknown,
-                std::string("no file could be made there: ") + std::strerror(errno), kCost};
-    }
-    const int result = fsetxattr(file, "trusted.gemel.doctor", "x", 1, 0);
-    const int error = errno;
-    close(file);
-    if (result == 0) return {feature, DoctorVerdict::present, "one was set", ""};
-    return {feature, DoctorVerdict::needed, std::strerror(error), kCost};
-}
-
 }  // namespace
 
 std::string_view doctor_verdict_name(DoctorVerdict verdict) noexcept {
@@ -197,7 +182,7 @@ bool kernel_is_at_least(std::string_view release, unsigned major, unsigned minor
     return has_major != major ? has_major > major : has_minor >= minor;
 }
 
-std::vector<DoctorFinding> examine_machine(const std::string& directory) {
+std::vector<DoctorFinding> examine_machine() {
     const std::string release = kernel_release();
     Findings findings{
         examine_kernel(release),
@@ -214,8 +199,22 @@ std::vector<DoctorFinding> examine_machine(const std::string& directory) {
         examine_netlink(),
     };
     examine_capabilities(findings);
-    if (!directory.empty()) findings.push_back(examine_attributes(directory));
     return findings;
+}
+
+DoctorFinding examine_attributes(const std::string& directory) {
+    const std::string feature = "trusted. attributes in " + directory;
+    constexpr const char* kCost = "this directory cannot be mirrored";
+    const int file = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file < 0) {
+        return {feature, DoctorVerdict::unknown,
+                std::string("no file could be made there: ") + std::strerror(errno), kCost};
+    }
+    const int result = fsetxattr(file, "trusted.gemel.doctor", "x", 1, 0);
+    const int error = errno;
+    close(file);
+    if (result == 0) return {feature, DoctorVerdict::present, "one was set", ""};
+    return {feature, DoctorVerdict::needed, std::strerror(error), kCost};
 }
 
 std::string to_json(const std::vector<DoctorFinding>& findings) {

@@ -25,9 +25,10 @@ struct DoctorFinding {
     std::string cost;    // what its absence costs; set unless present
 };
 
-// `directory`: also looks whether its file system keeps `trusted.` attributes; empty: does not. A
-// file without a name is made there and vanishes with its descriptor.
-std::vector<DoctorFinding> examine_machine(const std::string& directory);
+std::vector<DoctorFinding> examine_machine();
+// Whether the directory's file system keeps `trusted.` attributes. A file without a name is made
+// there and vanishes with its descriptor.
+DoctorFinding examine_attributes(const std::string& directory);
 
 // {"features":[{"feature","verdict","detail","cost"}]}
 std::string to_json(const std::vector<DoctorFinding>& findings);

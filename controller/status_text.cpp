@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/status_text.hpp"
+
+#include "controller/duration.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace gemel {
+namespace {
+
+constexpr unsigned kBarWidth = 24;
+constexpr std::string_view kGap = "  ";
+
+enum class Colour : std::uint8_t { none, good, warning, bad, heading };
+
+std::string_view escape_of(Colour colour) {
+    switch (colour) {
+        case Colour::none:
+            return "";
+        case Colour::good:
+            return "\x1b[32m";
+        case Colour::warning:
+            return "\x1b[33m";
+        case Colour::bad:
+            return "\x1b[31m";
+        case Colour::heading:
+            return "\x1b[1m";
+    }
+    return "";
+}
+
+struct Cell {
+    std::string text;
+    Colour colour = Colour::none;
+};
+using Row = std::vector<Cell>;
+
+// Letters, not bytes: names and reasons may hold UTF-8.
+std::size_t width_of(std::string_view text) {
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+    }));
+}
+
+std::string painted(const Cell& cell, bool colour) {
+    if (!colour || cell.colour == Colour::none) return cell.text;
+    return std::string(escape_of(cell.colour)) + cell.text + "\x1b[0m";
+}
+
+// Columns as wide as their widest cell; no blanks at the end of a line.
+std::string table(const std::vector<Row>& rows, bool colour) {
+    std::vector<std::size_t> widths;
+    for (const Row& row : rows) {
+        widths.resize(std::max(widths.size(), row.size()));
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            widths[i] = std::max(widths[i], width_of(row[i].text));
+        }
+    }
+    std::string text;
+    for (const Row& row : rows) {
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            text += painted(row[i], colour);
+            if (i + 1 == row.size()) break;
+            text.append(widths[i] - width_of(row[i].text) + kGap.size(), ' ');
+        }
+        text += '\n';
+    }
+    return text;
+}
+
+Colour colour_of(MirrorState state) {
+    switch (state) {
+        case MirrorState::primary:
+        case MirrorState::secondary:
+            return Colour::good;
+        case MirrorState::alone:
+        case MirrorState::resync:
+            return Colour::warning;
+        case MirrorState::wait:
+            return Colour::bad;
+        case MirrorState::stopped:
+            return Colour::none;
+    }
+    return Colour::none;
+}
+
+std::string age(WallTime since, WallTime now) {
+    if (since == WallTime{}) return "-";
+    return format_age(
+        static_cast<std::uint64_t>(std::max<std::int64_t>(now.seconds - since.seconds, 0)));
+}
+
+Cell peer_cell(const PeerStatus& peer) {
+    const std::string name = printable(peer.node);
+    if (!peer.connected) return {name + " not connected", Colour::bad};
+    if (!peer.state) return {name, Colour::none};
+    return {name + " " + std::string(mirror_state_name(*peer.state)), colour_of(*peer.state)};
+}
+
+Cell links_cell(const PeerStatus& peer) {
+    const auto up = static_cast<std::size_t>(
+        std::count_if(peer.links.begin(), peer.links.end(), [](const auto& l) { return l.up; }));
+    const bool all = up == peer.links.size();
+    return {std::to_string(up) + "/" + std::to_string(peer.links.size()) + " up",
+            all       ? Colour::none
+            : up == 0 ? Colour::bad
+                      : Colour::warning};
+}
+
+std::string joined(const std::vector<std::string>& items) {
+    std::string text;
+    for (const std::string& item : items) text += (text.empty() ? "" : ", ") + printable(item);
+    return text.empty() ? "-" : text;
+}
+
+std::string objects(std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " object" : " objects");
+}
+
+struct Dirty {
+    std::uint64_t bytes = 0;
+    std::uint64_t objects = 0;
+};
+
+Dirty dirty_of(const MirrorStatus& mirror) {
+    Dirty dirty;
+    for (const VolumeStatus& volume : mirror.volumes) {
+        dirty.bytes += volume.dirty_bytes;
+        dirty.objects += volume.dirty_objects;
+    }
+    return dirty;
+}
+
+Cell dirty_cell(const MirrorStatus& mirror) {
+    const Dirty dirty = dirty_of(mirror);
+    if (dirty.bytes == 0 && dirty.objects == 0) return {"-", Colour::none};
+    return {format_size(dirty.bytes) + " in " + objects(dirty.objects), Colour::warning};
+}
+
+Cell application_cell(const ApplicationStatus& application) {
+    if (application.state == "none") return {"-", Colour::none};
+    return {printable(application.state),
+            application.state == "failed" ? Colour::bad : Colour::none};
+}
+
+Row row_of(const MirrorStatus& mirror, WallTime now) {
+    return {{printable(mirror.name), Colour::none},
+            {std::string(mirror_state_name(mirror.state)), colour_of(mirror.state)},
+            {age(mirror.since, now), Colour::none},
+            peer_cell(mirror.peer),
+            links_cell(mirror.peer),
+            {joined(mirror.in_sync), Colour::none},
+            dirty_cell(mirror),
+            application_cell(mirror.application)};
+}
+
+std::string resync_line(const MirrorStatus& mirror, const VolumeStatus& volume) {
+    const ResyncStatus& resync = *volume.resync;
+    const std::uint64_t percent =
+        resync.total_bytes == 0
+            ? 0
+            : std::min<std::uint64_t>(
+                  static_cast<std::uint64_t>(static_cast<double>(resync.done_bytes) * 100 /
+                                             static_cast<double>(resync.total_bytes)),
+                  100);
+    std::string number = std::to_string(percent);
+    number.insert(0, 3 - number.size(), ' ');
+    std::string text = printable(mirror.name) + ": resync " + printable(volume.path) + " " +
+                       progress_bar(resync.done_bytes, resync.total_bytes, kBarWidth) + " " +
+                       number + " %  " + format_size(resync.done_bytes) + " of " +
+                       format_size(resync.total_bytes) + ", " +
+                       format_size(resync.rate_bytes_per_s) + "/s";
+    if (resync.eta_s) text += ", " + format_age(*resync.eta_s) + " left";
+    return text + "\n";
+}
+
+std::string notes_of(const MirrorStatus& mirror) {
+    std::string text;
+    const std::string name = printable(mirror.name);
+    if (!mirror.reason.empty()) {
+        text += name + ": " + std::string(mirror_state_name(mirror.state)) + ": " +
+                printable(mirror.reason) + "\n";
+    }
+    for (const VolumeStatus& volume : mirror.volumes) {
+        if (volume.resync) text += resync_line(mirror, volume);
+    }
+    for (const LinkStatus& link : mirror.peer.links) {
+        if (!link.up) text += name + ": link " + printable(link.address) + " is down\n";
+    }
+    std::string held;
+    for (const VirtualIpStatus& ip : mirror.virtual_ip) {
+        if (ip.held) held += (held.empty() ? "" : ", ") + printable(ip.address);
+    }
+    if (!held.empty()) text += name + ": holds " + held + "\n";
+    return text;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+    std::string result(text);
+    std::replace_if(
+        result.begin(), result.end(),
+        [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }, '?');
+    return result;
+}
+
+std::string progress_bar(std::uint64_t done, std::uint64_t total, unsigned width) {
+    unsigned filled = 0;
+    if (total != 0 && done >= total) {
+        filled = width;
+    } else if (total != 0) {
+        filled =
+            static_cast<unsigned>(static_cast<double>(done) / static_cast<double>(total) * width);
+        filled = std::min(filled, width - 1);
+    }
+    return "[" + std::string(filled, '#') + std::string(width - filled, '.') + "]";
+}
+
+std::string status_text(const NodeStatus& status, const StatusTextOptions& options) {
+    std::string text = "cluster " + printable(status.cluster) + ", node " + printable(status.node) +
+                       ", gemeld " + printable(status.version) + "\n";
+    if (status.mirrors.empty()) return text + "no mirrors on this node\n";
+    std::vector<Row> rows{Row{}};
+    for (const char* heading :
+         {"MIRROR", "STATE", "SINCE", "PEER", "LINKS", "IN SYNC", "PEER LACKS", "APPLICATION"}) {
+        rows[0].push_back({heading, Colour::heading});
+    }
+    for (const MirrorStatus& mirror : status.mirrors) rows.push_back(row_of(mirror, options.now));
+    text += "\n" + table(rows, options.colour);
+    std::string notes;
+    for (const MirrorStatus& mirror : status.mirrors) notes += notes_of(mirror);
+    return notes.empty() ? text : text + "\n" + notes;
+}
+
+std::string promote_warning(const std::string& node, const MirrorStatus& mirror) {
+    const bool in_sync =
+        std::find(mirror.in_sync.begin(), mirror.in_sync.end(), node) != mirror.in_sync.end();
+    const std::string& peer = mirror.peer.node;
+    std::string text = "promoting '" + mirror.name + "' makes " + node +
+                       " go on alone without the arbiter's consent.\n";
+    if (in_sync) {
+        text += node + " is recorded as in sync: it has every write that was acknowledged until " +
+                "it lost " + peer + ". If " + peer +
+                " went on alone since then, its writes are not here.\n";
+    } else {
+        text += node + " is not recorded as in sync: writes that " + peer +
+                " acknowledged are missing here, and what is here may be incomplete.\n";
+    }
+    text += "If " + peer +
+            " serves, or served since, both copies go apart, and one of them has to " +
+            "be given up later.\n" + "Make sure that " + peer + " is off. Then: gemel promote " +
+            mirror.name + " --force";
+    return text;
+}
+
+}  // namespace gemel

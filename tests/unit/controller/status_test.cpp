@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: what a node says arrives on the other side of the socket, under the keys that users were
+// promised, and is shown to a person as these texts.
+#include "controller/status_json.hpp"
+#include "controller/status_text.hpp"
+#include "tests/unit/controller/fake_daemon.hpp"
+
+#include <gtest/gtest.h>
+
+namespace gemel {
+namespace {
+
+constexpr WallTime kNow{1'795'347'605, 0};
+
+TEST(StatusJson, KeepsTheKeysOfTheContract) {
+    NodeStatus status = invented_status();
+    status.mirrors.erase(status.mirrors.begin());
+    EXPECT_EQ(to_json(status),
+              R"({"cluster":"shop","node":"alpha","version":"0.1.0","mirrors":[)"
+              R"({"name":"vm1","state":"alone","since":"2026-11-22T11:40:00.000Z",)"
+              R"("reason":"beta was silent on every link for 1s","epoch":12,)"
+              R"("in_sync":["alpha"],"peer":{"node":"beta","state":"resync","connected":true,)"
+              R"("links":[{"address":"10.0.0.2:7800","up":true,"rtt_us":190}]},)"
+              R"("volumes":[{"kind":"directory","name":"0","path":"/srv/vm1","sync":"write",)"
+              R"("dirty_bytes":1288490188,"dirty_objects":532,"resync":{"done_bytes":1288490188,)"
+              R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
+              R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
+              R"("virtual_ip":[]}]})");
+}
+
+TEST(StatusJson, ArrivesAsItLeft) {
+    const NodeStatus status = invented_status();
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_EQ(to_json(*parsed), to_json(status));
+}
+
+TEST(StatusJson, RefusesWhatLacksAKeyAndToleratesMore) {
+    const std::string json = to_json(invented_status());
+    for (const char* key : {"\"cluster\"", "\"epoch\"", "\"links\"", "\"held\"", "\"rtt_us\""}) {
+        std::string without = json;
+        without.replace(without.find(key), 2, "\"_");
+        EXPECT_FALSE(parse_node_status(without).has_value()) << key;
+    }
+    EXPECT_FALSE(parse_node_status("").has_value());
+    EXPECT_FALSE(parse_node_status("[]").has_value());
+    std::string more = json;
+    more.insert(1, "\"new\":{},");
+    EXPECT_TRUE(parse_node_status(more).has_value());
+}
+
+TEST(StatusJson, CarriesPathsThatAreNoUtf8) {
+    NodeStatus status = invented_status();
+    status.mirrors[0].volumes[0].path = "/srv/\xff\"\n";
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_EQ(parsed->mirrors[0].volumes[0].path, "/srv/\xef\xbf\xbd\"\n");
+}
+
+TEST(WallTimeText, IsReadAndWritten) {
+    const WallTime time{1'795'344'000, 125'000'000};
+    EXPECT_EQ(format_wall_time(time), "2026-11-22T10:40:00.125Z");
+    EXPECT_EQ(parse_wall_time("2026-11-22T10:40:00.125Z"), time);
+    for (const char* text : {"", "2026-11-22", "2026-11-22T10:40:00Z", "2026-11-22T10:40:00.1Z",
+                             "2026-11-22T10:40:00.125", "2026-11-22T10:40:00.125Zx"}) {
+        EXPECT_FALSE(parse_wall_time(text).has_value()) << text;
+    }
+}
+
+TEST(StatusText, IsOneTableAndNotesBelow) {
+    EXPECT_EQ(status_text(invented_status(), {false, kNow}),
+              "cluster shop, node alpha, gemeld 0.1.0\n"
+              "\n"
+              "MIRROR  STATE    SINCE  PEER            LINKS   IN SYNC      PEER LACKS"
+              "              APPLICATION\n"
+              "db      primary  1 h    beta secondary  1/2 up  alpha, beta  -"
+              "                       running\n"
+              "vm1     alone    5 s    beta resync     1/1 up  alpha        1.2 GiB in 532 "
+              "objects  -\n"
+              "\n"
+              "db: link 192.168.7.2:7800 is down\n"
+              "db: holds 10.0.0.50/24\n"
+              "vm1: alone: beta was silent on every link for 1s\n"
+              "vm1: resync /srv/vm1 [############............]  52 %  1.2 GiB of 2.3 GiB, "
+              "110.0 MiB/s, 10 s left\n");
+}
+
+TEST(StatusText, SaysThatThereIsNothing) {
+    EXPECT_EQ(status_text({"shop", "alpha", "0.1.0", {}}, {false, kNow}),
+              "cluster shop, node alpha, gemeld 0.1.0\nno mirrors on this node\n");
+}
+
+TEST(StatusText, PaintsOnlyWhenAskedAndAlignsAllTheSame) {
+    const std::string plain = status_text(invented_status(), {false, kNow});
+    std::string painted = status_text(invented_status(), {true, kNow});
+    EXPECT_EQ(plain.find('\x1b'), std::string::npos);
+    EXPECT_NE(painted.find("\x1b[32mprimary\x1b[0m"), std::string::npos);
+    for (std::size_t at; (at = painted.find('\x1b')) != std::string::npos;) {
+        painted.erase(at, painted.find('m', at) - at + 1);
+    }
+    EXPECT_EQ(painted, plain);
+}
+
+TEST(StatusText, ShowsNoControlCharactersOfOthers) {
+    NodeStatus status = invented_status();
+    status.mirrors[1].reason = "\x1b[2Jgone\n";
+    const std::string text = status_text(status, {false, kNow});
+    EXPECT_NE(text.find("vm1: alone: ?[2Jgone?\n"), std::string::npos) << text;
+}
+
+TEST(StatusText, ShowsAPeerThatIsGone) {
+    NodeStatus status = invented_status();
+    status.mirrors[0].peer.connected = false;
+    status.mirrors[0].since = {};
+    const std::string text = status_text(status, {false, kNow});
+    EXPECT_NE(text.find("primary  -      beta not connected"), std::string::npos) << text;
+}
+
+TEST(ProgressBar, IsFullOnlyWhenAllIsDone) {
+    EXPECT_EQ(progress_bar(0, 0, 4), "[....]");
+    EXPECT_EQ(progress_bar(0, 10, 4), "[....]");
+    EXPECT_EQ(progress_bar(5, 10, 4), "[##..]");
+    EXPECT_EQ(progress_bar(9999, 10000, 4), "[###.]");
+    EXPECT_EQ(progress_bar(10, 10, 4), "[####]");
+    EXPECT_EQ(progress_bar(11, 10, 4), "[####]");
+}
+
+TEST(PromoteWarning, SaysWhatMayBeLost) {
+    MirrorStatus mirror = invented_status().mirrors[0];
+    EXPECT_NE(promote_warning("alpha", mirror).find("alpha is recorded as in sync"),
+              std::string::npos);
+    EXPECT_NE(promote_warning("gamma", mirror).find("writes that beta acknowledged are missing"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace gemel

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of `gemel`. Each does its work, prints what there is to print (what was asked for
+// to standard output, reasons of failures to standard error) and gives the exit status.
+#pragma once
+
+#include "engine/base/units.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gemel {
+
+// The exit statuses that users were promised.
+enum ExitStatus : int {
+    kExitDone = 0,
+    kExitFailed = 1,    // refused or failed
+    kExitUsage = 2,     // wrong usage or configuration
+    kExitNoDaemon = 3,  // no daemon answers there
+    kExitTimedOut = 4,
+};
+
+// Each talks to the daemon of `run`, a run directory.
+struct StatusOptions {
+    std::string mirror;  // empty: all
+    bool json = false;
+    bool watch = false;
+};
+int show_status(const std::string& run, const StatusOptions& options);
+
+struct WaitOptions {
+    std::string mirror;
+    std::string state;
+    std::string timeout;  // empty: for ever
+};
+int wait_for_state(const std::string& run, const WaitOptions& options);
+
+struct EventsOptions {
+    bool follow = false;
+    bool json = false;
+};
+int show_events(const std::string& run, const EventsOptions& options);
+
+// start, stop, release, swap, verify, resync, promote; `option` ("force", "repair", "full" or
+// empty) is sent as true.
+int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
+                 const std::string& option);
+// Says what a promotion may lose.
+int refuse_promotion(const std::string& run, const std::string& mirror);
+
+// These need no daemon.
+int check_config_file(const std::string& run, const std::string& state, const std::string& file);
+int make_key(const std::string& file);
+int examine(const std::vector<std::string>& directories, bool json);
+int show_version();
+
+// "gemel: SENTENCE" to standard error.
+void complain(const std::string& sentence);
+
+}  // namespace gemel
