@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/witness_server.hpp"
+
+#include "controller/witness_messages.hpp"
+
+#include <utility>
+
+namespace gemel {
+
+class WitnessServer::Session final : public PeerLinkHandler {
+   public:
+    Session(WitnessServer& server, std::uint64_t id, std::unique_ptr<PeerLink> link,
+            std::string cluster, std::string node)
+        : server_(server),
+          id_(id),
+          link_(std::move(link)),
+          cluster_(std::move(cluster)),
+          node_(std::move(node)) {
+        link_->set_handler(*this);
+    }
+
+    void on_frame(FrameType type, Bytes payload) noexcept override {
+        if (type == FrameType::register_read) return on_read(payload);
+        if (type == FrameType::register_swap) return on_swap(payload);
+        close();
+    }
+    void on_lost(Status) noexcept override { server_.end(id_); }
+
+    void answer(const RegisterAnswer& answer) {
+        link_->send(FrameType::register_answer, encode_register_answer(answer));
+        link_->flush();
+    }
+
+   private:
+    void close() {
+        link_->close();
+        server_.end(id_);
+    }
+
+    void on_read(Bytes payload) {
+        const Result<RegisterQuestion> question = decode_register_read(payload);
+        if (!question.ok()) return close();
+        answer({question->number, RegisterAnswer::Kind::read,
+                server_.store_.read(cluster_, question->mirror), {}});
+    }
+
+    void on_swap(Bytes payload) {
+        const Result<RegisterQuestion> question = decode_register_swap(payload);
+        if (!question.ok()) return close();
+        server_.store_.swap(
+            cluster_, question->mirror, question->proposal,
+            [server = &server_, id = id_, number = question->number, mirror = question->mirror,
+             node = node_](const SwapAnswer& swapped) {
+                if (swapped.outcome == SwapOutcome::won) {
+                    server->log_.log(LogLevel::info, mirror + ": " + describe(swapped.current) +
+                                                         " (proposed by " + node + ')');
+                }
+                const auto session = server->sessions_.find(id);
+                // Who asked is gone: it will ask again.
+                if (session == server->sessions_.end()) return;
+                session->second->answer({number, kind_of(swapped.outcome), swapped.current,
+                                         swapped.text});
+            });
+    }
+
+    static RegisterAnswer::Kind kind_of(SwapOutcome outcome) noexcept {
+        switch (outcome) {
+            case SwapOutcome::won: return RegisterAnswer::Kind::won;
+            case SwapOutcome::lost: return RegisterAnswer::Kind::lost;
+            case SwapOutcome::unreachable:
+            case SwapOutcome::unknown: return RegisterAnswer::Kind::refused;
+        }
+        return RegisterAnswer::Kind::refused;
+    }
+
+    WitnessServer& server_;
+    std::uint64_t id_;
+    std::unique_ptr<PeerLink> link_;
+    std::string cluster_, node_;
+};
+
+WitnessServer::~WitnessServer() = default;
+
+void WitnessServer::on_session(std::unique_ptr<PeerLink> link, const std::string& cluster,
+                               const std::string& node) {
+    const std::uint64_t id = next_id_++;
+    sessions_.emplace(id, std::make_unique<Session>(*this, id, std::move(link), cluster, node));
+}
+
+void WitnessServer::end(std::uint64_t id) noexcept {
+    const auto session = sessions_.find(id);
+    if (session == sessions_.end()) return;
+    // It may be the caller: it goes when its call has returned.
+    loop_.post([gone = std::shared_ptr<Session>(std::move(session->second))] {});
+    sessions_.erase(session);
+}
+
+}  // namespace gemel
