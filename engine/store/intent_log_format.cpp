@@ -19,7 +19,7 @@ std::uint64_t block_checksum(Bytes raw, std::uint32_t block) noexcept {
 }
 
 bool is_header_valid(const IntentBlockHeader& header, std::uint32_t block) noexcept {
-    return header.block == block && header.generation != 0 &&
+    return header.block == block && header.generation != 0 && header.generation >> 63 == 0 &&
            header.entry_count <= kIntentEntriesPerBlock && header.batch_count > 0 &&
            header.batch_first <= block && block - header.batch_first < header.batch_count &&
            header.snapshot_count > 0 &&
