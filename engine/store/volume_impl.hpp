@@ -159,14 +159,16 @@ class TreeVolume final : public DirectoryVolume {
     Status execute_link(Op& op) noexcept;
     Status apply_link(const Op& op) noexcept;
     Status link(ObjectId object, ObjectId parent, Fd directory, std::string_view name) noexcept;
+    Status check_removal(const Op& op, const Found& found) const noexcept;
     Status prepare_removal(Op& op) noexcept;
     Status execute_removal(Op& op) noexcept;
     Status apply_removal(const Op& op) noexcept;
     Status remove_name(const Op& op, const Found& found, Fd directory) noexcept;
+    struct RenameSides;
+    Status check_rename(const Op& op, const RenameSides& sides) const noexcept;
     Status prepare_rename(Op& op) noexcept;
     Status execute_rename(Op& op) noexcept;
     Status apply_rename(const Op& op) noexcept;
-    struct RenameSides;
     Status find_rename_sides(const Op& op, RenameSides& sides) noexcept;
     Status carry_out_rename(const Op& op, RenameSides& sides) noexcept;
     Status keep_replaced(const Op& op, const RenameSides& sides, Fd keeper) noexcept;

@@ -22,6 +22,9 @@ struct TreeVolume::RenameSides {
     [[nodiscard]] bool is_same_object() const noexcept {
         return target.has_value() && target->stat.inode == source.stat.inode;
     }
+    [[nodiscard]] ObjectId target_id() const noexcept {
+        return target.has_value() ? target->id : kNoObject;
+    }
 };
 
 Status TreeVolume::set_modified(Fd file, WallTime time) noexcept {
@@ -80,29 +83,32 @@ Status TreeVolume::apply_link(const Op& op) noexcept {
     return set_modified(directory.value(), op.resolved.parent_modified);
 }
 
+// The name stands for an object that the op may remove, and for the one that was prepared.
+Status TreeVolume::check_removal(const Op& op, const Found& found) const noexcept {
+    if (found.id.is_none()) return Status(Code::corrupt);
+    if (op.kind == OpKind::unlink && found.is_directory()) return Status::from_errno(EISDIR);
+    if (op.kind == OpKind::remove_directory && !found.is_directory()) {
+        return Status::from_errno(ENOTDIR);
+    }
+    return op.object.is_none() || op.object == found.id ? Status() : Status::from_errno(ESTALE);
+}
+
 Status TreeVolume::prepare_removal(Op& op) noexcept {
     Fd directory;
     const Result<Found> found = find_named(op.parent, op.name, directory);
     if (!found.ok()) return found.status();
-    if (found->id.is_none()) return Status(Code::corrupt);
-    if (op.kind == OpKind::unlink && found->is_directory()) return Status::from_errno(EISDIR);
-    if (op.kind == OpKind::remove_directory && !found->is_directory()) {
-        return Status::from_errno(ENOTDIR);
-    }
+    op.object = kNoObject;
+    GEMEL_TRY(check_removal(op, found.value()));
     op.object = found->id;
     return Status();
 }
 
 Status TreeVolume::execute_removal(Op& op) noexcept {
-    const ObjectId prepared = op.object;
-    GEMEL_TRY(prepare_removal(op));
-    if (!prepared.is_none() && prepared != op.object) {
-        op.object = prepared;
-        return Status::from_errno(ESTALE);
-    }
     Fd directory;
     const Result<Found> found = find_named(op.parent, op.name, directory);
     if (!found.ok()) return found.status();
+    GEMEL_TRY(check_removal(op, found.value()));
+    op.object = found->id;
     const bool last = found->is_last_name();
     op.resolved.object_orphaned = last && op.object_in_use;
     op.resolved.object_gone = found->is_directory() || (last && !op.object_in_use);
@@ -161,32 +167,37 @@ Status TreeVolume::find_rename_sides(const Op& op, RenameSides& sides) noexcept 
     return Status();
 }
 
+Status TreeVolume::check_rename(const Op& op, const RenameSides& sides) const noexcept {
+    const bool is_taken = sides.target.has_value();
+    if (is_taken && (op.flags & RENAME_NOREPLACE) != 0) return Status::from_errno(EEXIST);
+    if (!is_taken && (op.flags & RENAME_EXCHANGE) != 0) return Status::from_errno(ENOENT);
+    if (sides.source.id.is_none() || (is_taken && sides.target->id.is_none())) {
+        return Status(Code::corrupt);
+    }
+    if (op.object.is_none()) return Status();
+    return op.object == sides.source.id && op.resolved.replaced == sides.target_id()
+               ? Status()
+               : Status::from_errno(ESTALE);
+}
+
 Status TreeVolume::prepare_rename(Op& op) noexcept {
     RenameSides sides;
     GEMEL_TRY(find_rename_sides(op, sides));
-    if (sides.target.has_value() && (op.flags & RENAME_NOREPLACE) != 0) {
-        return Status::from_errno(EEXIST);
-    }
-    if (!sides.target.has_value() && (op.flags & RENAME_EXCHANGE) != 0) {
-        return Status::from_errno(ENOENT);
-    }
+    op.object = kNoObject;
+    GEMEL_TRY(check_rename(op, sides));
     op.object = sides.source.id;
     op.resolved.mode = sides.source.stat.mode;
-    op.resolved.replaced = sides.target.has_value() ? sides.target->id : kNoObject;
+    op.resolved.replaced = sides.target_id();
     return Status();
 }
 
 Status TreeVolume::execute_rename(Op& op) noexcept {
-    const ObjectId prepared = op.object;
-    const ObjectId prepared_target = op.resolved.replaced;
-    GEMEL_TRY(prepare_rename(op));
-    if (!prepared.is_none() && (prepared != op.object || prepared_target != op.resolved.replaced)) {
-        op.object = prepared;
-        op.resolved.replaced = prepared_target;
-        return Status::from_errno(ESTALE);
-    }
     RenameSides sides;
     GEMEL_TRY(find_rename_sides(op, sides));
+    GEMEL_TRY(check_rename(op, sides));
+    op.object = sides.source.id;
+    op.resolved.mode = sides.source.stat.mode;
+    op.resolved.replaced = sides.target_id();
     op.resolved.replaced_gone = op.resolved.replaced_orphaned = false;
     if (sides.target.has_value() && (op.flags & RENAME_EXCHANGE) == 0 && !sides.is_same_object()) {
         const bool last = sides.target->is_last_name();
@@ -208,7 +219,7 @@ Status TreeVolume::apply_rename(const Op& op) noexcept {
     const Status found = find_rename_sides(op, sides);
     if (found.is_errno(ENOENT)) return Status(Code::corrupt);
     GEMEL_TRY(found);
-    const ObjectId replaced = sides.target.has_value() ? sides.target->id : kNoObject;
+    const ObjectId replaced = sides.target_id();
     if (op.object.is_none() || sides.source.id != op.object || replaced != op.resolved.replaced ||
         (sides.target.has_value() && replaced.is_none())) {
         log_.log(LogLevel::error,
