@@ -123,9 +123,10 @@ Devices fuse_mount_devices(std::string_view mountinfo,
             continue;
         }
         const std::string path = decode_path(point);
-        if (std::find(mount_points.begin(), mount_points.end(), path) == mount_points.end())
-            continue;
-        if (!has(devices, makedev(major, minor))) devices.push_back(makedev(major, minor));
+        const bool is_wanted =
+            std::find(mount_points.begin(), mount_points.end(), path) != mount_points.end();
+        const std::uint64_t number = makedev(major, minor);
+        if (is_wanted && !has(devices, number)) devices.push_back(number);
     }
     return devices;
 }
