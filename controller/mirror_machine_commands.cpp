@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a person asks of a mirror on this node.
+#include "controller/mirror_machine.hpp"
+
+namespace gemel {
+
+void MirrorMachine::handle(const CommandGiven& event) {
+    switch (event.command) {
+        case Command::start:
+            return command_start(event.id);
+        case Command::stop:
+            return command_stop(event.id);
+        case Command::swap:
+            return command_swap(event.id);
+        case Command::promote_force:
+            return command_promote(event.id);
+        case Command::resync_full:
+            return command_resync_full(event.id);
+        case Command::release:
+            return command_release(event.id);
+    }
+}
+
+void MirrorMachine::command_start(CommandId id) {
+    may_not_claim_ = may_not_follow_ = false;
+    failure_.clear();
+    reply(id, true, "");
+    if (phase_ == Phase::wait) {
+        send_hello();
+        return evaluate();
+    }
+    if (phase_ != Phase::stopped) return;
+    actions_.emplace_back(ShowMount{MountMode::guard, ++mount_generation_});
+    known_is_fresh_ = false;
+    enter(Phase::wait, "asks " + options_.arbiter_name);
+    evaluate();
+}
+
+void MirrorMachine::finish_stop(const std::string& reason) {
+    if (is_following()) {
+        call(ReplicaCall::stop);
+        call(ServiceCall::abort_mount);
+        actions_.emplace_back(ShowMount{MountMode::guard, ++mount_generation_});
+    }
+    cancel_timer(MirrorTimer::leave);
+    enter(Phase::stopped, reason.empty() ? "stopped by a person" : reason);
+    close_session();
+    reply(stop_command_, true, "");
+    reply(swap_command_, false, "stopped");
+    reply(promote_command_, false, "stopped");
+}
+
+void MirrorMachine::command_stop(CommandId id) {
+    reply(stop_command_, false, "replaced by another stop");
+    stop_command_ = id;
+    switch (phase_) {
+        case Phase::stopped:
+            return reply(stop_command_, true, "");
+        case Phase::alone:
+            if (pending_ || attach_ == Attach::recording || attach_ == Attach::withdrawing) {
+                return end_serving(Phase::stopped, "stopped by a person");
+            }
+            if (session_) {
+                close_session();
+                call(ReplicaCall::detach);
+                if (attach_ == Attach::completing) {
+                    return end_serving(Phase::stopped, "stopped by a person");
+                }
+                attach_ = Attach::none;
+            }
+            return begin_hand_over(true, id);
+        case Phase::primary:
+            if (pending_) return end_serving(Phase::stopped, "stopped by a person");
+            return begin_hand_over(true, id);
+        case Phase::held:
+            return end_serving(Phase::stopped, "stopped by a person");
+        case Phase::handing_over:
+            if (hand_over_ == HandOver::swapping && !hand_over_stops_) {
+                return end_serving(Phase::stopped, "stopped by a person");
+            }
+            hand_over_stops_ = true;
+            return;
+        case Phase::starting:
+            return end_serving(Phase::stopped, "stopped by a person");
+        case Phase::secondary: {
+            enter(Phase::leaving, "is being stopped");
+            ControlMessage message;
+            message.kind = ControlKind::leave;
+            send(std::move(message));
+            return set_timer(MirrorTimer::leave, options_.detect * 2);
+        }
+        case Phase::leaving:
+            return;
+        case Phase::wait:
+        case Phase::claiming:
+        case Phase::forcing:
+        case Phase::preparing:
+        case Phase::target:
+        case Phase::syncing:
+        case Phase::ready:
+            return finish_stop("");
+    }
+}
+
+void MirrorMachine::command_swap(CommandId id) {
+    if (phase_ == Phase::primary && !pending_) return begin_hand_over(false, id);
+    if (phase_ == Phase::secondary && swap_command_ == 0) {
+        swap_command_ = id;
+        set_timer(MirrorTimer::command, options_.command_timeout);
+        ControlMessage message;
+        message.kind = ControlKind::swap_request;
+        return send(std::move(message));
+    }
+    reply(id, false,
+          "a swap needs one node in state primary and the other in state secondary; "
+          "this one is in state " +
+              std::string(mirror_state_name(state())));
+}
+
+void MirrorMachine::command_promote(CommandId id) {
+    if (phase_ == Phase::alone || phase_ == Phase::primary) return reply(id, true, "");
+    const bool may = phase_ == Phase::wait || phase_ == Phase::claiming || phase_ == Phase::held;
+    if (!may) {
+        return reply(id, false,
+                     "only a mirror in state wait can be promoted by force; this one is "
+                     "in state " +
+                         std::string(mirror_state_name(state())));
+    }
+    promote_command_ = id;
+    may_not_claim_ = may_not_follow_ = false;
+    failure_.clear();
+    begin_force();
+}
+
+void MirrorMachine::command_resync_full(CommandId id) {
+    switch (phase_) {
+        case Phase::alone:
+            compare_fully_ = true;
+            if (session_ && attach_ != Attach::none) {
+                close_session();
+                lose_target("a full comparison was asked for");
+            }
+            return reply(id, true, "");
+        case Phase::primary:
+            if (pending_) return reply(id, false, "another change is under way");
+            compare_fully_ = true;
+            close_session();
+            call(ReplicaCall::detach);
+            reply(id, true, "");
+            return hold("a full comparison was asked for");
+        case Phase::wait:
+            accepts_overwrite_ = true;
+            refusal_.clear();
+            send_hello();
+            reply(id, true, "");
+            return evaluate();
+        case Phase::target:
+        case Phase::secondary:
+            accepts_overwrite_ = true;
+            reply(id, true, "");
+            return stop_following("a full comparison was asked for");
+        default:
+            return reply(id, false,
+                         "not possible in state " + std::string(mirror_state_name(state())));
+    }
+}
+
+void MirrorMachine::command_release(CommandId id) {
+    if (phase_ != Phase::stopped) {
+        return reply(id, false, "only a stopped mirror can be released");
+    }
+    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    void_incarnation();
+    store(AfterStore::nothing);
+    actions_.emplace_back(ShowMount{MountMode::bare, ++mount_generation_});
+    reply(id, true, "");
+}
+
+}  // namespace gemel
