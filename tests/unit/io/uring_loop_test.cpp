@@ -185,7 +185,7 @@ TEST_P(UringLoopTest, EndsWithHandlesJustDestroyed) {
     ASSERT_TRUE(listener.ok() && datagrams.ok());
     auto connecting = loop().network().connect(address, nullptr, handler);
     world_.run_until([&] { return handler.streams.size() == 2; });
-    const ByteBuffer much(32 * kMiB);
+    const ByteBuffer much(16 * kMiB);
     handler.streams[0]->send(as_bytes("x"), much);
     handler.streams[1]->send(as_bytes("x"), much);
     connecting = loop().network().connect(address, nullptr, handler);
