@@ -199,7 +199,7 @@ Status TreeVolume::apply_create(const Op& op) noexcept {
     if (!parent.ok()) return parent.status();
     NewObject spec;
     spec.id = op.object;
-    spec.mode = (op.mode & S_IFMT) | (op.resolved.mode & kPermissions);
+    spec.mode = op.resolved.mode & (S_IFMT | kPermissions);
     spec.uid = op.resolved.uid;
     spec.gid = op.resolved.gid;
     spec.special_device = op.special_device;
