@@ -138,6 +138,29 @@ void Content::allocate(std::uint64_t begin, std::uint64_t end, Prng& prng) noexc
     });
 }
 
+void Content::collapse(std::uint64_t first, std::uint64_t count) noexcept {
+    pages_.erase(pages_.lower_bound(first), pages_.lower_bound(first + count));
+    for (auto page = pages_.lower_bound(first); page != pages_.end();) {
+        auto node = pages_.extract(page++);
+        node.key() -= count;
+        pages_.insert(std::move(node));
+    }
+    evict_lost();
+    durable_.clear();
+}
+
+void Content::insert(std::uint64_t first, std::uint64_t count) noexcept {
+    Pages moved;
+    for (auto page = pages_.lower_bound(first); page != pages_.end();) {
+        auto node = pages_.extract(page++);
+        node.key() += count;
+        moved.insert(moved.end(), std::move(node));
+    }
+    pages_.merge(moved);
+    evict_lost();
+    durable_.clear();
+}
+
 std::uint64_t Content::holes_in(std::uint64_t begin, std::uint64_t end) const noexcept {
     std::uint64_t count = 0;
     for_each_page(begin, end, [&](auto index, auto, auto) {

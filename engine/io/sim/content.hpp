@@ -65,6 +65,10 @@ class Content {
     void truncate(std::uint64_t size, Prng& prng) noexcept;
     // Gives every hole in the range a page that counts as allocated and is still a hole to seek.
     void allocate(std::uint64_t begin, std::uint64_t end, Prng& prng) noexcept;
+    // Takes the pages [first, first + count) out and moves those behind them forward, or makes room
+    // for `count` pages at `first`. Durable at once, with all the rest of the file.
+    void collapse(std::uint64_t first, std::uint64_t count) noexcept;
+    void insert(std::uint64_t first, std::uint64_t count) noexcept;
     [[nodiscard]] std::uint64_t holes_in(std::uint64_t begin, std::uint64_t end) const noexcept;
     // The first byte at or after `offset` that is data (or a hole); `size` if there is none.
     [[nodiscard]] std::uint64_t next_data(std::uint64_t offset, std::uint64_t size) const noexcept;

@@ -8,6 +8,7 @@
 //             the size on disk larger than the pages, holes (a name and a size without content);
 //   size,     go together, by themselves: old, new or one in between. What a truncation or a
 //   times     punched hole has removed comes back wholly or not at all;
+//             (collapsing and inserting ranges syncs the file);
 //   names     each operation (create, link, unlink, rename, exchange, ...) is atomic: done or not
 //             done. One that rests on another (same name, same object, an entry in a new
 //             directory, a directory that had to be empty) is done only if that one is;

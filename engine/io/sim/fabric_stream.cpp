@@ -140,7 +140,7 @@ void Fabric::deliver_data(Connection& connection, int side) noexcept {
     if (pipe.begin == pipe.bytes.size()) {
         pipe.bytes.clear();
         pipe.begin = 0;
-    } else if (pipe.begin > kSocketBuffer) {
+    } else if (pipe.begin > kSocketBuffer && pipe.begin > pipe.bytes.size() / 2) {
         pipe.bytes.erase(pipe.bytes.begin(), begin + static_cast<std::ptrdiff_t>(size));
         pipe.begin = 0;
     }

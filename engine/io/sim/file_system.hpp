@@ -85,6 +85,9 @@ class FileSystem {
     Status truncate(Inode& file, std::uint64_t size, WallTime now) noexcept;
     Status allocate(Inode& file, int mode, std::uint64_t offset, std::uint64_t size,
                     WallTime now) noexcept;
+    // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE.
+    Status shift(Inode& file, int mode, std::uint64_t offset, std::uint64_t size,
+                 WallTime now) noexcept;
     Result<std::uint64_t> seek(const Inode& file, std::uint64_t offset, int whence) noexcept;
 
     // --- Attributes --------------------------------------------------------------------------

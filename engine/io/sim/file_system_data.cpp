@@ -98,6 +98,9 @@ Status FileSystem::allocate(Inode& file, int mode, std::uint64_t offset, std::ui
                             WallTime now) noexcept {
     const bool keeps_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
     const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+    if (mode == FALLOC_FL_COLLAPSE_RANGE || mode == FALLOC_FL_INSERT_RANGE) {
+        return shift(file, mode, offset, size, now);
+    }
     if (kind != 0 && kind != FALLOC_FL_PUNCH_HOLE && kind != FALLOC_FL_ZERO_RANGE) {
         return error(EOPNOTSUPP);
     }
@@ -118,6 +121,27 @@ Status FileSystem::allocate(Inode& file, int mode, std::uint64_t offset, std::ui
     pages_used_ += file.content.page_count() - pages;  // wraps when there are fewer: intended
     if (!keeps_size) file.data.size = std::max(file.data.size, end);
     content_changed(file, now);
+    return {};
+}
+
+Status FileSystem::shift(Inode& file, int mode, std::uint64_t offset, std::uint64_t size,
+                         WallTime now) noexcept {
+    const std::uint64_t old_size = file.data.size;
+    if (size == 0 || offset % kPageSize != 0 || size % kPageSize != 0) return error(EINVAL);
+    if (offset >= old_size) return error(EINVAL);
+    const std::uint64_t pages = file.content.page_count();
+    if (mode == FALLOC_FL_COLLAPSE_RANGE) {
+        if (size >= old_size - offset) return error(EINVAL);
+        file.content.collapse(offset / kPageSize, size / kPageSize);
+        file.data.size -= size;
+    } else {
+        if (size > kFileSizeMax - old_size) return error(EFBIG);
+        file.content.insert(offset / kPageSize, size / kPageSize);
+        file.data.size += size;
+    }
+    pages_used_ -= pages - file.content.page_count();
+    content_changed(file, now);
+    file.durable_data.reset();
     return {};
 }
 

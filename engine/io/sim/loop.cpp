@@ -126,8 +126,11 @@ void SimLoop::arm_timers() noexcept {
 
 void SimLoop::run_timers() noexcept {
     const Instant current = now();
+    // Those started from here on wait for another turn.
+    const std::uint64_t last = timer_sequence_;
     bool first = true;
     while (alive_ && !timers_.empty() && timers_.back().due <= current) {
+        if (timers_.back().sequence > last) break;
         if (!first && !admit()) return;
         first = false;
         Timer& timer = *timers_.back().timer;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/io/world.hpp"
 
+#include "tests/unit/io/sim_world.hpp"
 #include "tests/unit/io/uring_world.hpp"
 
 #include <fcntl.h>
@@ -10,10 +11,13 @@ namespace gemel::test {
 std::vector<WorldKind> worlds() {
     return {{"uring", &UringWorld::make},
             {"uring_spinning", &UringWorld::make_spinning},
-            {"uring_plain", &UringWorld::make_plain}};
+            {"uring_plain", &UringWorld::make_plain},
+            {"sim", &SimWorld::make}};
 }
 
-std::vector<WorldKind> file_worlds() { return {{"uring", &UringWorld::make}}; }
+std::vector<WorldKind> file_worlds() {
+    return {{"uring", &UringWorld::make}, {"sim", &SimWorld::make}};
+}
 
 ScopedFd WorldTest::open_file(std::string_view name, int more_flags) {
     auto file = vfs().open_at(directory(), name, O_RDWR | O_CREAT | more_flags, 0644);
