@@ -47,8 +47,12 @@ Result<std::unique_ptr<DirectoryVolume>> DirectoryVolume::open(Loop& loop, LogSi
 Result<Uuid> DirectoryVolume::volume_id_of(Vfs& vfs, Fd root) noexcept {
     bool is_copy = false;
     const Result<Identity> identity = own_identity(vfs, root, is_copy);
-    if (!identity.ok()) return identity.status();
-    if (is_copy) return Code::not_found;
+    if (!identity.ok()) {
+        if (identity.status().code() == Code::not_found) return Uuid{};
+        return identity.status().is_errno(EOPNOTSUPP) ? Status(Code::unsupported)
+                                                      : identity.status();
+    }
+    if (is_copy) return Uuid{};
     return identity->volume;
 }
 

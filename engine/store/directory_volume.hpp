@@ -59,7 +59,8 @@ class DirectoryVolume {
     // handles here), foreign (the root belongs to another volume: see foreign_volume_id), errno.
     static Result<std::unique_ptr<DirectoryVolume>> open(Loop& loop, LogSink& log, Fd root,
                                                          const Options& options) noexcept;
-    // The volume id that a directory carries, or none; what a refusal names.
+    // The volume id that a directory carries, or none where it has no identity of its own; what a
+    // refusal names. unsupported: no trusted attributes here.
     static Result<Uuid> volume_id_of(Vfs& vfs, Fd root) noexcept;
     virtual ~DirectoryVolume() = default;
 
