@@ -412,6 +412,28 @@ TEST_F(IntentLogTest, ManySnapshotsKeepTheLiveKeysAndBoundTheFiles) {
     EXPECT_EQ(live(), expected);
 }
 
+// A crash between a snapshot and the append behind it: the snapshot alone must not have dropped the
+// broad mark under whose cover a key was touched that only the append brings.
+TEST_F(IntentLogTest, ASnapshotClearsNothingByItself) {
+    touch_durably(kWholeVolume);
+    for (std::uint32_t i = 2; i < kIntentFileBlocksMin; ++i) touch_durably({{1000}, i, 0});
+    EXPECT_TRUE(touch(kA));
+    clear(kWholeVolume);
+    commit();
+    write_only();
+    ASSERT_TRUE(loop.step());
+    ASSERT_EQ(done_count, static_cast<int>(kIntentFileBlocksMin) - 1) << "no snapshot was due";
+    FakeLoop after_crash;
+    after_crash.disk.files = loop.disk.files;
+    const auto opened = IntentLog::open(after_crash, quiet, kDirectory, owner_of(1));
+    ASSERT_TRUE(opened.ok());
+    EXPECT_TRUE(opened.value()->covers(kA));
+    loop.run();
+    reopen();
+    EXPECT_TRUE(live().contains(kA));
+    EXPECT_FALSE(live().contains(kWholeVolume));
+}
+
 TEST_F(IntentLogTest, MoreKeysThanAFileHolds) {
     const std::uint32_t count = 2 * kIntentFileBlocksMin * kIntentEntriesPerBlock;
     std::vector<IntentKey> keys;
