@@ -15,6 +15,8 @@
 namespace gemel {
 
 inline constexpr std::uint64_t kChunkSizeMax = kMiB;
+// What is compared at once: a small change of a file costs so much.
+inline constexpr std::uint64_t kCheckSizeMax = 256 * kKiB;
 inline constexpr std::uint64_t kChunkBlock = 4 * kKiB;
 
 // [begin, end) relative to the chunk's offset; multiples of kChunkBlock, but for an end that is the

@@ -180,7 +180,8 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
     if (end > range.begin) {
         send_hole(volume, object, now->stat, range.begin, end - range.begin);
     } else {
-        end = std::min(range.begin / kChunkSizeMax * kChunkSizeMax + kChunkSizeMax, limit);
+        const std::uint64_t unit = state.fresh.contains(object) ? kChunkSizeMax : kCheckSizeMax;
+        end = std::min(range.begin / unit * unit + unit, limit);
         const Status read =
             read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);
         if (!read.ok()) {
