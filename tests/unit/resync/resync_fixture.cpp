@@ -27,7 +27,8 @@ void Wire::send(int side, FrameType type, Bytes head, Bytes body) {
     queues_[side].push_back(std::move(frame));
     const std::uint64_t delay =
         world_.prng().below(static_cast<std::uint64_t>(delay_max_.ns)) + 1;
-    Instant due = world_.now() + Duration::nanoseconds(static_cast<std::int64_t>(delay));
+    Instant due =
+        world_.now() + delay_min_ + Duration::nanoseconds(static_cast<std::int64_t>(delay));
     if (due <= last_due_[side]) due = last_due_[side] + Duration::nanoseconds(1);
     last_due_[side] = due;
     world_.at(due, [self = shared_from_this(), side] { self->deliver(side); });
@@ -74,6 +75,7 @@ void Wire::deliver(int side) {
     history.push_back(describe_frame(side, frame.type, frame.payload));
     if (history.size() > 40) history.pop_front();
     if (handlers_[1 - side] != nullptr) handlers_[1 - side]->on_frame(frame.type, frame.payload);
+    if (after_delivery) after_delivery(side, frame.type);
 }
 
 void Wire::cut() {
@@ -109,6 +111,7 @@ Side::Side(sim::World& world, const std::string& name) : node(world.add_node(nod
 
 void Side::open(const Uuid& volume) {
     loop = &node.start();
+    node.make_directories(log_directory);
     DirectoryVolume::Options options;
     options.volume_id = volume;
     options.state_directory = "/state";
@@ -122,7 +125,7 @@ void Side::open(const Uuid& volume) {
     ASSERT_TRUE(opened.ok()) << opened.status().to_string();
     volumes.push_back(std::move(opened).value());
     Result<std::unique_ptr<IntentLog>> log =
-        IntentLog::open(*loop, node.log(), open_directory(*this, "/log"), Uuid{{1}});
+        IntentLog::open(*loop, node.log(), open_directory(*this, log_directory), Uuid{{1}});
     ASSERT_TRUE(log.ok()) << log.status().to_string();
     intents = std::move(log).value();
     replica = std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this,
@@ -162,7 +165,7 @@ void ResyncTest::TearDown() {
 }
 
 void ResyncTest::connect(bool full, bool must_compare) {
-    wire_ = std::make_shared<Wire>(*world_, Duration::milliseconds(2));
+    wire_ = std::make_shared<Wire>(*world_, Duration::milliseconds(2), wire_delay_min_);
     a_->complete = a_->lost = b_->lost = false;
     a_->replica->attach_target(std::make_unique<WireEnd>(wire_, 0));
     a_->replica->set_resync_party(std::make_unique<ResyncSource>(
@@ -195,6 +198,50 @@ void ResyncTest::join() {
     a_->replica->begin_attaching();
     a_->replica->finish_attaching(true);
     b_->replica->promote_to_secondary();
+}
+
+void ResyncTest::join_and_rest() {
+    join();
+    world_->run_for(Duration::seconds(45));
+    ASSERT_EQ(a_->intents->live_count(), 0U);
+    ASSERT_EQ(b_->intents->live_count(), 0U);
+}
+
+TestOp& ResyncTest::submit_first(std::unique_ptr<TestOp> op,
+                                 std::initializer_list<ObjectId> names) {
+    op->op.name = op->name;
+    op->op.new_name = op->new_name;
+    std::vector<IntentKey> keys;
+    for (const ObjectId directory : names) keys.push_back({directory, IntentKey::kNames, 0});
+    bool durable = false;
+    a_->intents->touch(keys);
+    a_->intents->commit([&](Status status) { durable = status.ok(); });
+    // The log is quicker than the wire: nothing has arrived yet.
+    EXPECT_TRUE(world_->run_until([&] { return durable; }));
+    TestOp& submitted = *op;
+    ops_.push_back(std::move(op));
+    wire_->after_delivery = [this, &submitted](int side, FrameType type) {
+        if (side == 1 && type == FrameType::resync_intents) a_->replica->submit(submitted);
+    };
+    return submitted;
+}
+
+std::unique_ptr<TestOp> ResyncTest::make_rename(ObjectId parent, std::string_view name,
+                                                ObjectId new_parent, std::string_view new_name) {
+    auto op = std::make_unique<TestOp>();
+    op->op.kind = OpKind::rename;
+    op->op.parent = parent;
+    op->name = name;
+    op->op.new_parent = new_parent;
+    op->new_name = new_name;
+    return op;
+}
+
+void ResyncTest::expect_good_end() {
+    ASSERT_TRUE(finish());
+    join();
+    ASSERT_TRUE(world_->run_until([&] { return a_->replica->all_acknowledged(); }));
+    expect_equal();
 }
 
 void ResyncTest::close_session() {

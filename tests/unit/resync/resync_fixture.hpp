@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,7 +49,8 @@ struct FrameCounts {
 // Both directions of one session.
 class Wire : public std::enable_shared_from_this<Wire> {
    public:
-    Wire(sim::World& world, Duration delay_max) : world_(world), delay_max_(delay_max) {}
+    Wire(sim::World& world, Duration delay_max, Duration delay_min)
+        : world_(world), delay_max_(delay_max), delay_min_(delay_min) {}
 
     void send(int side, FrameType type, Bytes head, Bytes body);
     void close(int side) { handlers_[side] = nullptr; }
@@ -57,6 +60,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
     FrameCounts counts;
     std::uint64_t delivered = 0;
+    // Called after each delivery with the sending side (0: the source).
+    std::function<void(int, FrameType)> after_delivery;
     std::deque<std::string> history;  // the last frames delivered, for a failure's message
     std::uint64_t cut_at = 0;  // cuts itself instead of delivering this frame; 0: never
 
@@ -68,7 +73,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
     void deliver(int side);
 
     sim::World& world_;
-    Duration delay_max_;
+    Duration delay_max_;  // above the least one
+    Duration delay_min_;
     PeerLinkHandler* handlers_[2] = {};
     std::deque<Frame> queues_[2];
     Instant last_due_[2];
@@ -93,9 +99,14 @@ class Side final : public ReplicaEvents {
     void on_session_lost(Status) noexcept override { lost = true; }
 
     DirectoryVolume& volume() { return *volumes[0]; }
+    void kill_process() {
+        node.kill_process();
+        close();
+    }
 
     sim::Node& node;
     sim::SimLoop* loop = nullptr;
+    std::string log_directory = "/log";
     std::vector<std::unique_ptr<DirectoryVolume>> volumes;
     std::unique_ptr<IntentLog> intents;
     std::unique_ptr<Replica> replica;
@@ -129,6 +140,15 @@ class ResyncTest : public testing::Test {
     void cut() { wire_->cut(); }
     // The pair is in sync: secondary and primary.
     void join();
+    // In sync, and so long without a change that no intent is left.
+    void join_and_rest();
+    // Submits the op in the turn in which ops begin to be shipped, before anything is listed; it
+    // needs `names` to have intents. Requires: connect() has just been called.
+    TestOp& submit_first(std::unique_ptr<TestOp> op, std::initializer_list<ObjectId> names);
+    std::unique_ptr<TestOp> make_rename(ObjectId parent, std::string_view name,
+                                        ObjectId new_parent, std::string_view new_name);
+    // The resync ends, the pair joins and everything is acknowledged: the trees are equal.
+    void expect_good_end();
     // The session is lost and the source goes on alone.
     void go_alone();
     void close_session();
@@ -166,6 +186,7 @@ class ResyncTest : public testing::Test {
     std::vector<std::unique_ptr<TestOp>> ops_;
     std::vector<ObjectId> orphans_;
     std::size_t ops_to_come_ = 0;
+    Duration wire_delay_min_;
     Uuid id_{{7, 7, 7}};
 
    private:

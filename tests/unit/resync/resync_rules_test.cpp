@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// One test a rule of docs/resync.md: each builds the one interleaving in which the rule matters, and
+// fails without it.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "tests/unit/resync/resync_fixture.hpp"
+
+namespace gemel::resync_test {
+
+namespace {
+
+// Slow enough that a log's write ends before a frame arrives.
+constexpr Duration kSlowWire = Duration::milliseconds(200);
+
+}  // namespace
+
+TEST_F(ResyncTest, RemovedDirectoryThatIsNotEmptyThere) {
+    begin(1);
+    wire_delay_min_ = kSlowWire;
+    const ObjectId d = make_dir(kRootObject, "d");
+    make_file(d, "f", "content");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    unlink(d, "f");
+    connect();
+    auto removal = std::make_unique<TestOp>();
+    removal->op.kind = OpKind::remove_directory;
+    removal->op.parent = kRootObject;
+    removal->name = "d";
+    TestOp& op = submit_first(std::move(removal), {kRootObject});
+    expect_good_end();
+    EXPECT_TRUE(op.done && op.outcome.ok());
+}
+
+TEST_F(ResyncTest, ReplacedDirectoryThatIsNotEmptyThere) {
+    begin(2);
+    wire_delay_min_ = kSlowWire;
+    const ObjectId d = make_dir(kRootObject, "d");
+    make_dir(kRootObject, "e");
+    make_file(d, "f", "content");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    unlink(d, "f");
+    connect();
+    TestOp& op =
+        submit_first(make_rename(kRootObject, "e", kRootObject, "d"), {kRootObject});
+    expect_good_end();
+    EXPECT_TRUE(op.done && op.outcome.ok());
+}
+
+TEST_F(ResyncTest, DirectoryMovedBelowWhatStillContainsItThere) {
+    begin(3);
+    wire_delay_min_ = kSlowWire;
+    const ObjectId s = make_dir(kRootObject, "s");
+    const ObjectId t = make_dir(kRootObject, "t");
+    const ObjectId x = make_dir(s, "x");
+    const ObjectId b = make_dir(x, "b");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    rename(x, "b", t, "b");
+    connect();
+    // There b is below x still.
+    TestOp& op = submit_first(make_rename(s, "x", b, "x"), {s, b});
+    expect_good_end();
+    EXPECT_TRUE(op.done && op.outcome.ok());
+}
+
+TEST_F(ResyncTest, DirectoryIsListedBeforeTheOneAboveIt) {
+    begin(4);
+    // d has the lowest id of all that become dirty.
+    const ObjectId d = make_dir(kRootObject, "d");
+    const ObjectId p = make_dir(kRootObject, "p");
+    const ObjectId q = make_dir(kRootObject, "q");
+    const ObjectId x = make_dir(q, "x");
+    rename(kRootObject, "d", x, "d");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    rename(x, "d", p, "d");
+    rename(q, "x", d, "x");
+    connect();
+    expect_good_end();
+}
+
+TEST_F(ResyncTest, SessionLostBetweenWantAndContent) {
+    for (int answer = 1; answer <= 6; ++answer) {
+        begin(5);
+        const ObjectId f = make_file(kRootObject, "f", std::string(700'000, 'x'));
+        connect();
+        ASSERT_TRUE(finish());
+        join_and_rest();
+        go_alone();
+        write(f, 10'000, "changed");
+        write(f, 600'000, "changed");
+        connect();
+        int answers = 0;
+        wire_->after_delivery = [&](int side, FrameType type) {
+            if (side == 1 && type == FrameType::resync_answer && ++answers == answer) cut();
+        };
+        world_->run_until([&] { return a_->complete || a_->lost; });
+        close_session();
+        if (a_->replica->role() == ReplicaRole::held) a_->replica->begin_alone(++epoch_);
+        connect();
+        expect_good_end();
+        if (HasFailure()) return;
+        memory_ = {};
+        TearDown();
+    }
+}
+
+TEST_F(ResyncTest, TargetThatLostItsMemoryAndItsLog) {
+    begin(6);
+    random_ops(60);
+    connect();
+    ASSERT_TRUE(finish());
+    join();
+    world_->run_for(Duration::seconds(5));
+    random_ops(40);  // in the target's page cache only
+    b_->node.power_cut();
+    b_->close();
+    wire_->cut();
+    a_->replica->begin_alone(++epoch_);
+    b_->log_directory = "/new-log";
+    b_->open(Uuid{});
+    ASSERT_FALSE(HasFatalFailure());
+    connect();
+    expect_good_end();
+}
+
+TEST_F(ResyncTest, RestartedTargetThatForgotTheOrphans) {
+    begin(7);
+    const ObjectId f = make_file(kRootObject, "f", "still open");
+    connect();
+    ASSERT_TRUE(finish());
+    join();
+    TestOp removal;
+    removal.op.kind = OpKind::unlink;
+    removal.op.parent = kRootObject;
+    removal.op.object_in_use = true;
+    removal.name = "f";
+    ASSERT_TRUE(run(removal).ok());
+    world_->run_for(Duration::seconds(45));
+    go_alone();
+    b_->kill_process();
+    b_->open(Uuid{});
+    ASSERT_TRUE(b_->volume().empty_directory(kOrphanDirectory).ok());
+    connect();
+    ASSERT_TRUE(finish());
+    write(f, 3, "written behind the resync");
+    join();
+    ASSERT_TRUE(world_->run_until([&] { return a_->replica->all_acknowledged(); }));
+    EXPECT_TRUE(b_->failures.empty());
+    expect_equal();
+}
+
+}  // namespace gemel::resync_test
