@@ -12,6 +12,7 @@ namespace gemel {
 
 FdCache::~FdCache() {
     while (!entries_.empty()) drop(*entries_.begin()->second);
+    for (const Fd fd : buried_) vfs_.close(fd);
 }
 
 FdCache::Entry* FdCache::entry_of(ObjectId id) noexcept {
@@ -44,7 +45,7 @@ void FdCache::set_written(Entry& entry, std::uint64_t mark) noexcept {
 void FdCache::drop(Entry& entry) noexcept {
     if (entry.written != 0) --unsynced_count_;
     delist(entry, list_of(entry));
-    vfs_.close(entry.fd);
+    if (entry.fd.is_open()) vfs_.close(entry.fd);
     entries_.erase(entry.id);
 }
 
@@ -58,15 +59,24 @@ Fd FdCache::find(ObjectId id, Kind kind) noexcept {
 
 void FdCache::insert(ObjectId id, Fd fd, Kind kind) noexcept {
     GEMEL_ASSERT(fd.is_open());
+    std::uint32_t pins = 0;
     if (Entry* old = entry_of(id); old != nullptr) {
-        // Only a path descriptor can be weaker, and nobody pins those.
-        GEMEL_ASSERT(old->kind == Kind::path && old->pins == 0);
+        if (old->gone) {
+            // Its pinners hold the number of the descriptor: it stays open for the cache's life.
+            GEMEL_PROBE("fd cache: an id comes back while its old object is pinned");
+            pins = old->pins;
+            buried_.push_back(std::exchange(old->fd, Fd{}));
+        } else {
+            // Only a path descriptor can be weaker, and nobody pins those.
+            GEMEL_ASSERT(old->kind == Kind::path && old->pins == 0);
+        }
         drop(*old);
     }
     auto entry = std::make_unique<Entry>();
     entry->id = id;
     entry->fd = fd;
     entry->kind = kind;
+    entry->pins = pins;
     enlist(*entry);
     entries_.emplace(id, std::move(entry));
 }

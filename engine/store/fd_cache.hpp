@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 namespace gemel {
 
@@ -38,7 +39,7 @@ class FdCache {
     // Counts as a use.
     Fd find(ObjectId id, Kind kind) noexcept;
     // Takes over `fd`. A weaker descriptor of the same object is closed.
-    // Requires: find(id, kind) would fail.
+    // Requires: find(id, kind) would fail, or what it finds is forgotten and still pinned.
     void insert(ObjectId id, Fd fd, Kind kind) noexcept;
     // The object is gone, or its id void. A pinned descriptor is closed by its last unpin.
     void forget(ObjectId id) noexcept;
@@ -90,6 +91,7 @@ class FdCache {
     List clean_;     // unpinned, least recently used first
     List unsynced_;  // unpinned and written
     List pinned_;
+    std::vector<Fd> buried_;  // of objects gone, pinned when their id came back with another inode
 };
 
 }  // namespace gemel

@@ -111,6 +111,20 @@ TEST_F(FdCacheTest, PinnedDescriptorsStayUntilTheLastUnpin) {
     cache.unpin(id(1));
 }
 
+TEST_F(FdCacheTest, AnIdMayComeBackWhileItsOldDescriptorIsPinned) {
+    FdCache cache(vfs_, 8);
+    const Fd old_fd = open();
+    cache.insert(id(0), old_fd, Kind::data);
+    cache.pin(id(0));
+    cache.forget(id(0));
+    const Fd new_fd = open();
+    cache.insert(id(0), new_fd, Kind::data);
+    EXPECT_EQ(cache.find(id(0), Kind::data), new_fd);
+    EXPECT_TRUE(is_open(old_fd));
+    cache.unpin(id(0));
+    EXPECT_TRUE(is_open(old_fd) && is_open(new_fd));
+}
+
 TEST_F(FdCacheTest, ABetterDescriptorTakesThePlaceOfAPathOne) {
     FdCache cache(vfs_, 8);
     const Fd path = open();
