@@ -44,11 +44,12 @@ void MirrorMachine::follow(const ControlMessage& message) {
 
 void MirrorMachine::begin_following() {
     GEMEL_ASSERT(phase_ == Phase::preparing && session_);
-    call(ReplicaCall::begin_following);
     enter(Phase::target, reason_);
     ControlMessage message;
     message.kind = ControlKind::following;
     send(std::move(message));
+    // Behind the answer: the target begins to speak at once.
+    call(ReplicaCall::begin_following);
 }
 
 void MirrorMachine::copy_complete() {

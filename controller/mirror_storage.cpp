@@ -165,9 +165,13 @@ class MirrorStorage::Opening {
     }
 
     // The directory's own idea of its volume against the superblock's.
-    Status agree(const std::string& path, const Uuid& carried,
-                 const SuperblockVolume& known) noexcept {
+    Status agree(const std::string& path, const Uuid& carried, SuperblockVolume& known) noexcept {
         if (known.volume_id.is_none() || known.volume_id == carried) return Status();
+        if (!storage_->superblock.is_consistent && !carried.is_none()) {
+            // A resync that was giving this copy the source's id was interrupted.
+            known.volume_id = carried;
+            return Status();
+        }
         GEMEL_PROBE("storage: a directory that is not the one of the superblock");
         return refuse(Status(Code::foreign),
                       carried.is_none()

@@ -126,9 +126,12 @@ void RegisterStore::begin_next() {
     const Swap& swap = queue_.front();
     if (failed_) return answer(SwapOutcome::unreachable, "the witness's disk has failed");
     switch (judge(swap.proposal, read(swap.key.first, swap.key.second))) {
-        case SwapVerdict::repeated: return answer(SwapOutcome::won);
-        case SwapVerdict::lost: return answer(SwapOutcome::lost);
-        case SwapVerdict::won: break;
+        case SwapVerdict::repeated:
+            return answer(SwapOutcome::won);
+        case SwapVerdict::lost:
+            return answer(SwapOutcome::lost);
+        case SwapVerdict::won:
+            break;
     }
     image_ = make_image(swap.key.first, swap.key.second, swap.proposal.value);
     file_name_ = file_name(swap.key.first, swap.key.second);

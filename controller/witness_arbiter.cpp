@@ -137,11 +137,12 @@ void WitnessArbiter::on_frame(FrameType type, Bytes payload) noexcept {
         case RegisterAnswer::Kind::won:
         case RegisterAnswer::Kind::lost:
             if (!is_swap) return fail("answered nonsense");
-            return finish_swap({answer->kind == RegisterAnswer::Kind::won ? SwapOutcome::won
-                                                                          : SwapOutcome::lost,
-                                answer->current,
-                                {}});
-        case RegisterAnswer::Kind::refused: return fail("refuses: " + answer->text);
+            return finish_swap(
+                {answer->kind == RegisterAnswer::Kind::won ? SwapOutcome::won : SwapOutcome::lost,
+                 answer->current,
+                 {}});
+        case RegisterAnswer::Kind::refused:
+            return fail("refuses: " + answer->text);
     }
 }
 

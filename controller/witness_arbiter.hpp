@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Arbiter over a witness: one session, made anew when it is lost. A question that was sent and not
-// answered has an unknown outcome; one that could not be sent in time was certainly not carried out.
+// answered has an unknown outcome; one that could not be sent in time was certainly not carried
+// out.
 #pragma once
 
 #include "controller/arbiter.hpp"

@@ -65,8 +65,8 @@ Result<RegisterAnswer> decode_register_answer(Bytes payload) {
     answer.kind = in.get<RegisterAnswer::Kind>();
     answer.current = decode_register_value(in);
     answer.text = as_text(in.sized(kTextSizeMax));
-    const bool known = answer.kind >= RegisterAnswer::Kind::read &&
-                       answer.kind <= RegisterAnswer::Kind::refused;
+    const bool known =
+        answer.kind >= RegisterAnswer::Kind::read && answer.kind <= RegisterAnswer::Kind::refused;
     if (!in.at_end() || !known) return Code::corrupt;
     return answer;
 }

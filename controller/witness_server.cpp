@@ -40,8 +40,10 @@ class WitnessServer::Session final : public PeerLinkHandler {
     void on_read(Bytes payload) {
         const Result<RegisterQuestion> question = decode_register_read(payload);
         if (!question.ok()) return close();
-        answer({question->number, RegisterAnswer::Kind::read,
-                server_.store_.read(cluster_, question->mirror), {}});
+        answer({question->number,
+                RegisterAnswer::Kind::read,
+                server_.store_.read(cluster_, question->mirror),
+                {}});
     }
 
     void on_swap(Bytes payload) {
@@ -58,17 +60,20 @@ class WitnessServer::Session final : public PeerLinkHandler {
                 const auto session = server->sessions_.find(id);
                 // Who asked is gone: it will ask again.
                 if (session == server->sessions_.end()) return;
-                session->second->answer({number, kind_of(swapped.outcome), swapped.current,
-                                         swapped.text});
+                session->second->answer(
+                    {number, kind_of(swapped.outcome), swapped.current, swapped.text});
             });
     }
 
     static RegisterAnswer::Kind kind_of(SwapOutcome outcome) noexcept {
         switch (outcome) {
-            case SwapOutcome::won: return RegisterAnswer::Kind::won;
-            case SwapOutcome::lost: return RegisterAnswer::Kind::lost;
+            case SwapOutcome::won:
+                return RegisterAnswer::Kind::won;
+            case SwapOutcome::lost:
+                return RegisterAnswer::Kind::lost;
             case SwapOutcome::unreachable:
-            case SwapOutcome::unknown: return RegisterAnswer::Kind::refused;
+            case SwapOutcome::unknown:
+                return RegisterAnswer::Kind::refused;
         }
         return RegisterAnswer::Kind::refused;
     }
@@ -78,6 +83,9 @@ class WitnessServer::Session final : public PeerLinkHandler {
     std::unique_ptr<PeerLink> link_;
     std::string cluster_, node_;
 };
+
+WitnessServer::WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noexcept
+    : loop_(loop), log_(log), store_(store) {}
 
 WitnessServer::~WitnessServer() = default;
 

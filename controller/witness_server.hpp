@@ -15,8 +15,7 @@ namespace gemel {
 class WitnessServer {
    public:
     // Requires: all references outlive it; the store is destroyed before the loop stops.
-    WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noexcept
-        : loop_(loop), log_(log), store_(store) {}
+    WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noexcept;
     ~WitnessServer();
 
     // An authenticated session of a node of `cluster`.

@@ -26,6 +26,7 @@ Status decode_intents(Bytes payload, std::vector<IntentKey>& keys) noexcept {
         key.object = in.object_id();
         key.region = in.get<std::uint32_t>();
         key.volume = in.get<std::uint16_t>();
+        if (!is_intent_key_valid(key)) return Status(Code::corrupt);
         keys.push_back(key);
     }
     return Status();

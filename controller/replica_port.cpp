@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/replica_port.hpp"
+
+#include "resync/source.hpp"
+#include "resync/target.hpp"
+
+#include <utility>
+
+namespace gemel {
+
+EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
+                             std::span<const std::unique_ptr<DirectoryVolume>> volumes,
+                             const Replica::Options& options)
+    : loop_(loop), log_(log), replica_(loop, log, intents, volumes, *this, options) {}
+
+EngineReplica::~EngineReplica() = default;
+
+void EngineReplica::begin_alone(std::uint64_t epoch) noexcept { replica_.begin_alone(epoch); }
+
+void EngineReplica::history_stored(Status status) noexcept { replica_.history_stored(status); }
+
+void EngineReplica::attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept {
+    replica_.attach_target(std::move(link));
+    ResyncSource::Options options;
+    options.full = full_compare;
+    replica_.set_resync_party(
+        std::make_unique<ResyncSource>(loop_, log_, replica_, memory_, progress_, options));
+}
+
+void EngineReplica::begin_attaching() noexcept { replica_.begin_attaching(); }
+
+void EngineReplica::finish_attaching(bool peer_in_set) noexcept {
+    replica_.finish_attaching(peer_in_set);
+}
+
+void EngineReplica::begin_following(std::unique_ptr<PeerLink> link) noexcept {
+    replica_.begin_following(std::move(link), true);
+    ResyncTarget::Options options;
+    // The hellos have told the source already what is not known of this copy.
+    options.must_compare.assign(replica_.volume_count(), false);
+    auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
+    ResyncTarget& started = *target;
+    replica_.set_resync_party(std::move(target));
+    started.start();
+}
+
+void EngineReplica::promote_to_secondary() noexcept { replica_.promote_to_secondary(); }
+
+void EngineReplica::detach() noexcept { replica_.detach(); }
+
+void EngineReplica::quiesce() noexcept {
+    replica_.quiesce([this, service = service_](Status status) {
+        if (service == service_) notice(ReplicaNotice::quiesced, status);
+    });
+}
+
+void EngineReplica::resume() noexcept { replica_.resume(); }
+
+void EngineReplica::sync_volumes() noexcept {
+    replica_.sync_everything([this, service = service_](Status status) {
+        if (service == service_) notice(ReplicaNotice::volumes_synced, status);
+    });
+}
+
+void EngineReplica::stop() noexcept {
+    ++service_;
+    replica_.stop();
+}
+
+PeerLink* EngineReplica::link() noexcept { return replica_.link(); }
+
+Duration EngineReplica::waiting_for_peer() const noexcept { return replica_.waiting_for_peer(); }
+
+void EngineReplica::notice(ReplicaNotice what, Status status, std::string text) noexcept {
+    GEMEL_ASSERT(events_ != nullptr);
+    events_->on_replica({what, status, std::move(text)});
+}
+
+void EngineReplica::on_local_failure(Status reason, const std::string& what) noexcept {
+    notice(ReplicaNotice::local_failure, reason, what);
+}
+
+void EngineReplica::on_peer_failure(const std::string& what) noexcept {
+    notice(ReplicaNotice::peer_failure, Status(), what);
+}
+
+void EngineReplica::on_first_write_alone() noexcept { notice(ReplicaNotice::first_write_alone); }
+
+void EngineReplica::on_resync_complete() noexcept { notice(ReplicaNotice::resync_complete); }
+
+void EngineReplica::on_control_frame(FrameType type, Bytes payload) noexcept {
+    events_->on_frame(type, payload);
+}
+
+void EngineReplica::on_session_lost(Status reason) noexcept { events_->on_session_lost(reason); }
+
+}  // namespace gemel

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// ReplicaPort over the engine's Replica and the two sides of a resync: translates calls and events,
+// decides nothing.
+#pragma once
+
+#include "controller/ports.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/mirror/replica.hpp"
+#include "resync/progress.hpp"
+
+#include <memory>
+
+namespace gemel {
+
+class EngineReplica final : public ReplicaPort, private ReplicaEvents {
+   public:
+    // Requires: all references outlive it.
+    EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
+                  std::span<const std::unique_ptr<DirectoryVolume>> volumes,
+                  const Replica::Options& options);
+    ~EngineReplica() override;
+
+    // For front ends and status.
+    [[nodiscard]] Replica& replica() noexcept { return replica_; }
+    [[nodiscard]] const ResyncProgress& resync_progress() const noexcept { return progress_; }
+
+    void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
+    void begin_alone(std::uint64_t epoch) noexcept override;
+    void history_stored(Status status) noexcept override;
+    void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;
+    void begin_attaching() noexcept override;
+    void finish_attaching(bool peer_in_set) noexcept override;
+    void begin_following(std::unique_ptr<PeerLink> link) noexcept override;
+    void promote_to_secondary() noexcept override;
+    void detach() noexcept override;
+    void quiesce() noexcept override;
+    void resume() noexcept override;
+    void sync_volumes() noexcept override;
+    void stop() noexcept override;
+    [[nodiscard]] PeerLink* link() noexcept override;
+    [[nodiscard]] Duration waiting_for_peer() const noexcept override;
+
+   private:
+    void notice(ReplicaNotice what, Status status = {}, std::string text = {}) noexcept;
+
+    void on_local_failure(Status reason, const std::string& what) noexcept override;
+    void on_peer_failure(const std::string& what) noexcept override;
+    void on_first_write_alone() noexcept override;
+    void on_resync_complete() noexcept override;
+    void on_control_frame(FrameType type, Bytes payload) noexcept override;
+    void on_session_lost(Status reason) noexcept override;
+
+    Loop& loop_;
+    LogSink& log_;
+    ReplicaPortEvents* events_ = nullptr;
+    Replica replica_;
+    ResyncMemory memory_;
+    ResyncProgress progress_;
+    std::uint64_t service_ = 0;  // grows with every stop: late callbacks of before are not told
+};
+
+}  // namespace gemel

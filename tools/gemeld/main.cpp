@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// gemeld: reads the configuration, makes the world and runs a node, a witness or the boot guard.
+
+#include "tools/gemeld/command_line.hpp"
+#include "tools/gemeld/node_daemon.hpp"
+#include "tools/gemeld/stderr_log.hpp"
+#include "tools/gemeld/witness_daemon.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+namespace gemel {
+
+namespace {
+
+constexpr int kExitDone = 0;
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+bool make_directory(const std::string& path, std::string& why) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (!error) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+    if (error) why = path + " can't be made: " + error.message();
+    return !error;
+}
+
+int fail(LogSink& log, const std::string& why) {
+    log.log(LogLevel::error, why);
+    return kExitFailed;
+}
+
+int cover(LogSink& log, const Config& config, const DaemonOptions& options) {
+    int exit_status = kExitDone;
+    for (const MirrorConfig& mirror : config.mirrors) {
+        if (!mirror.has_node(options.node)) continue;
+        for (std::size_t i = 0; i < mirror.directories.size(); ++i) {
+            VolumeMount mount(log,
+                              {mirror.directories[i], mirror.name, static_cast<std::uint16_t>(i),
+                               options.run_directory, options.state_directory});
+            std::string why;
+            if (!mount.prepare(why).ok()) exit_status = fail(log, why);
+        }
+    }
+    return exit_status;
+}
+
+template <typename Daemon>
+int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options) {
+    Result<std::unique_ptr<UringLoop>> loop = UringLoop::create({});
+    if (!loop.ok()) {
+        return fail(log, "no io_uring here (" + loop.status().to_string() +
+                             "): it needs Linux 6.1 and kernel.io_uring_disabled = 0");
+    }
+    std::string why;
+    Daemon daemon(*loop.value(), log, config, options);
+    if (!daemon.start(why)) {
+        log.log(LogLevel::error, why);
+        // Whatever was begun is not taken down piece by piece: the guards stay, as after a crash.
+        std::fflush(stderr);
+        std::_Exit(kExitFailed);
+    }
+    daemon.run();
+    return kExitDone;
+}
+
+int run(const DaemonOptions& options) {
+    const std::unique_ptr<LogSink> log = make_stderr_log(options.debug);
+    ConfigContext context;
+    if (options.mode != DaemonMode::witness) {
+        context.state_directory = options.state_directory;
+        context.run_directory = options.run_directory;
+    }
+    const ConfigResult config = load_config(options.config_file, context);
+    for (const ConfigError& error : config.errors) {
+        std::fprintf(stderr, "%s\n", error.to_string().c_str());
+    }
+    if (!config.config) return kExitUsage;
+    if (options.mode != DaemonMode::witness && config.config->find_node(options.node) == nullptr) {
+        std::fprintf(stderr,
+                     "gemeld: %s has no [node.%s]: --node NAME says which of its nodes this "
+                     "machine is\n",
+                     options.config_file.c_str(), options.node.c_str());
+        return kExitUsage;
+    }
+    std::string why;
+    if (!make_directory(options.state_directory, why)) return fail(*log, why);
+    if (!make_directory(options.run_directory, why)) return fail(*log, why);
+    switch (options.mode) {
+        case DaemonMode::node:
+            return run_daemon<NodeDaemon>(*log, *config.config, options);
+        case DaemonMode::witness:
+            return run_daemon<WitnessDaemon>(*log, *config.config, options);
+        case DaemonMode::guard:
+            return cover(*log, *config.config, options);
+    }
+    return kExitFailed;
+}
+
+}  // namespace
+
+}  // namespace gemel
+
+int main(int argc, char** argv) {
+    int exit_status = 0;
+    const auto options = gemel::parse_command_line(argc, argv, exit_status);
+    if (!options) return exit_status;
+    gemel::SignalWatch::block();
+    return gemel::run(*options);
+}

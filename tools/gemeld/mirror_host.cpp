@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/gemeld/mirror_host.hpp"
+
+#include <utility>
+
+namespace gemel {
+
+MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorConfig& mirror,
+                       const Place& place)
+    : world_(world), config_(config), mirror_(mirror), place_(place) {
+    ApplicationOptions application;
+    application.mirror = mirror.name;
+    application.node = place.node;
+    application.start = mirror.start;
+    application.stop = mirror.stop;
+    application.start_timeout = mirror.start_timeout;
+    application.stop_timeout = mirror.stop_timeout;
+    application_ = make_application(world.loop, world.log, application);
+    FuseMounts::Options mounts;
+    mounts.mirror = mirror.name;
+    mounts.directories = mirror.directories;
+    mounts.run_directory = place.run_directory;
+    mounts.state_directory = place.state_directory;
+    mounts_ = std::make_unique<FuseMounts>(world.loop, world.log, *application_, mounts);
+    service_ = std::make_unique<NodeMirrorService>(mirror.name, mirror.virtual_ips, *application_,
+                                                   world.virtual_ip, world.events);
+}
+
+MirrorHost::~MirrorHost() = default;
+
+Status MirrorHost::open(std::string& why) {
+    if (const Status status = mounts_->prepare(why); !status.ok()) return status;
+    MirrorStorageOptions options;
+    options.cluster = config_.cluster;
+    options.mirror = mirror_.name;
+    options.node = place_.node;
+    options.state_directory = place_.state_directory;
+    for (std::size_t i = 0; i < mirror_.directories.size(); ++i) {
+        options.volumes.push_back({mirror_.directories[i], mounts_->tree_path(i)});
+    }
+    Result<std::unique_ptr<MirrorStorage>> storage =
+        MirrorStorage::open(world_.loop, world_.log, options, why);
+    if (!storage.ok()) return storage.status();
+    storage_ = std::move(storage).value();
+    Replica::Options replica;
+    replica.sync_interval = mirror_.sync_interval;
+    replica_ = std::make_unique<EngineReplica>(world_.loop, world_.log, *storage_->intents,
+                                               storage_->volumes, replica);
+    target_ = std::make_unique<ReplicaTarget>(replica_->replica());
+    mounts_->set_target(*target_);
+    superblocks_ =
+        std::make_unique<SuperblockWriter>(world_.loop, storage_->directory(), storage_->volumes);
+    return Status();
+}
+
+MirrorMachineOptions MirrorHost::machine_options(const Arbiter& arbiter) {
+    MirrorMachineOptions options;
+    options.mirror = mirror_.name;
+    options.node = place_.node;
+    options.peer = peer();
+    options.is_first = connects();
+    options.directories_are_empty = storage_->all_empty;
+    options.boot = world_.loop.boot_id();
+    options.config = encode_listing(config_listing(config_, mirror_));
+    options.describe_difference = [ours = place_.node, theirs = peer()](Bytes a, Bytes b) {
+        const auto left = decode_listing(a);
+        const auto right = decode_listing(b);
+        if (!left || !right) return std::string("the nodes describe the mirror differently");
+        return describe_difference(*left, ours, *right, theirs);
+    };
+    options.arbiter_name = arbiter.name();
+    options.detect = config_.failover.detect;
+    return options;
+}
+
+void MirrorHost::start(std::unique_ptr<Arbiter> arbiter) {
+    GEMEL_ASSERT(replica_ != nullptr && node_ == nullptr);
+    arbiter_ = std::move(arbiter);
+    node_ = std::make_unique<MirrorNode>(
+        world_.loop,
+        MirrorNode::Ports{*replica_, *arbiter_, *mounts_, *service_, *superblocks_, world_.events},
+        machine_options(*arbiter_), storage_->superblock);
+    node_->command(Command::start, [](bool, const std::string&) {});
+}
+
+VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
+    VolumeStatus status;
+    status.path = mirror_.directories[index];
+    status.name = status.path.substr(status.path.rfind('/') + 1);
+    status.sync = sync_mode_name(mirror_.sync);
+    const DirtyMap& dirty = replica().dirty_map(index);
+    status.dirty_objects = dirty.object_count();
+    status.dirty_bytes = dirty.content_bytes();
+    return status;
+}
+
+MirrorStatus MirrorHost::status() {
+    const MirrorMachine& machine = node_->machine();
+    MirrorStatus status;
+    status.name = mirror_.name;
+    status.state = machine.state();
+    status.since = node_->since();
+    status.reason = machine.reason();
+    status.epoch = machine.known().epoch;
+    for (const RegisterMember& member : machine.known().in_sync) {
+        status.in_sync.push_back(member.node);
+    }
+    status.peer.node = peer();
+    status.peer.connected = node_->is_connected();
+    if (machine.peer_hello()) status.peer.state = machine.peer_hello()->state;
+    for (std::uint16_t i = 0; i < mirror_.directories.size(); ++i) {
+        status.volumes.push_back(volume_status(i));
+    }
+    status.application.state = application_state_name(application_->state());
+    status.application.since = application_->since();
+    for (const VirtualAddress& address : mirror_.virtual_ips) {
+        status.virtual_ip.push_back({address.to_string(), world_.virtual_ip.holds(address)});
+    }
+    return status;
+}
+
+void MirrorHost::command(const ControlCommand& command, std::function<void(ControlReply)> reply) {
+    Command verb{};
+    switch (command.verb) {
+        case ControlVerb::start:
+            verb = Command::start;
+            break;
+        case ControlVerb::stop:
+            verb = Command::stop;
+            break;
+        case ControlVerb::release:
+            verb = Command::release;
+            break;
+        case ControlVerb::swap:
+            verb = Command::swap;
+            break;
+        case ControlVerb::promote:
+            verb = Command::promote_force;
+            break;
+        case ControlVerb::resync:
+            verb = Command::resync_full;
+            break;
+        case ControlVerb::verify:
+            reply(ControlReply::error(409, "verify is not part of this version"));
+            return;
+    }
+    node_->command(verb, [reply = std::move(reply)](bool done, const std::string& text) {
+        reply(done ? ControlReply::done() : ControlReply::error(409, text));
+    });
+}
+
+}  // namespace gemel
