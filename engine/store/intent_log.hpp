@@ -38,6 +38,9 @@ struct IntentKey {
 
     friend constexpr auto operator<=>(const IntentKey&, const IntentKey&) noexcept = default;
 };
+// A content region, or one of the special regions with the object that it needs. For keys that a
+// peer or a disk has given: the log takes no others.
+[[nodiscard]] bool is_intent_key_valid(const IntentKey& key) noexcept;
 inline constexpr std::uint64_t kIntentRegionSize = 4 * kMiB;
 inline constexpr std::uint64_t kIdRangeCount = 4096;
 
@@ -60,6 +63,7 @@ class IntentLog {
     // commit completes, so that who waits in a queue behind it need not call again.
     // An object of a live id range gets no mark of its own. Under kVolume and kAllContent a key
     // does, without anybody waiting for it: it outlives them.
+    // Requires: is_intent_key_valid of each.
     virtual bool touch(std::span<const IntentKey> keys) noexcept = 0;
     // Calls `done` when every key touched up to now is durable; several waiters share one write.
     // After an error of the log nothing becomes durable any more and every waiter gets the error.

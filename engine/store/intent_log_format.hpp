@@ -37,9 +37,6 @@ static_assert(offsetof(IntentBlockHeader, owner) == 24);
 static_assert(offsetof(IntentBlockHeader, generation) == 40);
 static_assert(offsetof(IntentBlockHeader, snapshot_count) == 60);
 
-// A content region, or one of the special regions with the kind of object that it needs.
-[[nodiscard]] bool is_intent_key_valid(const IntentKey& key) noexcept;
-
 enum class IntentEntryKind : std::uint8_t { set = 1, clear = 2 };
 
 struct IntentEntry {

@@ -517,6 +517,20 @@ TEST_F(IntentLogTest, ErrorsOfTheFileSystemAreNotDamage) {
     EXPECT_TRUE(reopen_status().is_errno(EACCES));
 }
 
+TEST(IntentKey, OnlyKeysThatTheLogTakesAreValid) {
+    for (const IntentKey& key :
+         {kA, kC, kRange, kWholeVolume, IntentKey{{1}, IntentKey::kRegionMax, 0},
+          IntentKey{{1}, IntentKey::kAllContent, 9}}) {
+        EXPECT_TRUE(is_intent_key_valid(key)) << key.region;
+    }
+    for (const IntentKey& key :
+         {IntentKey{{0}, 0, 0}, IntentKey{{0}, IntentKey::kNames, 0},
+          IntentKey{{1}, IntentKey::kVolume, 0}, IntentKey{{1}, IntentKey::kRegionMax + 1, 0},
+          IntentKey{{1}, IntentKey::kAllContent - 1, 0}}) {
+        EXPECT_FALSE(is_intent_key_valid(key)) << key.region;
+    }
+}
+
 // ---- The table ----------------------------------------------------------------------------
 
 TEST(IntentTable, AgreesWithASetAtRandom) {
