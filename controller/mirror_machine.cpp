@@ -143,7 +143,10 @@ void MirrorMachine::cancel_timer(MirrorTimer timer) { actions_.emplace_back(Canc
 
 void MirrorMachine::store(AfterStore after) {
     const std::uint64_t ticket = next_ticket_++;
-    waiters_.push_back({ticket, era_, after});
+    // A new history is awaited by the replica for as long as this serving lasts, whatever phases it
+    // passes through.
+    const std::uint64_t era = after == AfterStore::history ? served_ : era_;
+    waiters_.push_back({ticket, era, after});
     actions_.emplace_back(StoreSuperblock{ticket, superblock_});
 }
 
@@ -162,15 +165,19 @@ void MirrorMachine::handle(const SuperblockStored& event) {
         announce(LogLevel::error, "failure", what);
         return;
     }
+    if (waiter.after == AfterStore::history) {
+        if (waiter.era == served_ && is_serving()) {
+            actions_.emplace_back(CallReplica{ReplicaCall::history_stored, 0, false, event.status});
+        }
+        return;
+    }
     if (waiter.era != era_) return;  // what it was for has been overtaken
     switch (waiter.after) {
         case AfterStore::nothing:
+        case AfterStore::history:
             break;
         case AfterStore::serve:
             serve();
-            break;
-        case AfterStore::history:
-            actions_.emplace_back(CallReplica{ReplicaCall::history_stored, 0, false, event.status});
             break;
         case AfterStore::withdraw:
             call(ReplicaCall::finish_attaching_out);
@@ -297,6 +304,9 @@ void MirrorMachine::handle(const RegisterSwapped& event) {
     if (answer.outcome == SwapOutcome::lost) {
         const Purpose purpose = pending_->purpose;
         pending_.reset();
+        if (phase_ == Phase::alone && !unrecorded_ && answer.current.epoch < superblock_.epoch) {
+            return register_went_back(answer.current);
+        }
         learn(answer.current);
         return settle_lost(purpose);
     }
@@ -337,8 +347,6 @@ void MirrorMachine::settle_won(Pending settled) {
                 start_serving(true);
             } else if (phase_ == Phase::held) {
                 start_serving(true);
-            } else if (phase_ == Phase::handing_over) {
-                hand_over_broken(options_.peer + " has left");
             }
             break;
         case Purpose::join:
@@ -517,7 +525,7 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
             close_session();
             return session_is_lost(event.what);
         case ReplicaNotice::first_write_alone:
-            if (phase_ != Phase::alone) return;
+            if (!is_serving()) return;
             draw_history();
             return store(AfterStore::history);
         case ReplicaNotice::resync_complete:

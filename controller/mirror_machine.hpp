@@ -189,6 +189,7 @@ class MirrorMachine {
     void isolate();
     void lose_target(const std::string& why);
     void check_alone(const RegisterValue& current);
+    void register_went_back(const RegisterValue& current);
     void end_serving(Phase next, const std::string& reason);
     void begin_hand_over(bool then_stop, CommandId id);
     void hand_over_step(HandOver step);
@@ -226,7 +227,8 @@ class MirrorMachine {
     Attach attach_ = Attach::none;
     HandOver hand_over_ = HandOver::application;
     std::string reason_ = "not started yet";
-    std::uint64_t era_ = 0;  // grows with every change of phase
+    std::uint64_t era_ = 0;     // grows with every change of phase
+    std::uint64_t served_ = 0;  // grows with every begin of serving
     std::uint64_t next_ticket_ = 1;
     std::uint64_t mount_generation_ = 0;
     std::uint64_t service_generation_ = 0;
@@ -251,7 +253,9 @@ class MirrorMachine {
     bool services_up_ = false;    // addresses claimed and application started
     bool mount_serves_ = false;   // the serving mount is shown or being made
     bool hand_over_stops_ = false;
-    bool unrecorded_ = false;  // serving by force, unknown to the register
+    bool register_is_back_ = false;  // alone: the arbiter's value is older than ours
+    bool unrecorded_ = false;        // serving by force, unknown to the register
+    std::uint64_t forced_from_ = 0;  // newest epoch known when it was forced
     bool was_held_ = false;
     std::vector<Uuid> source_histories_;
     CommandId stop_command_ = 0, swap_command_ = 0, promote_command_ = 0;

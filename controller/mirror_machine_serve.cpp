@@ -31,6 +31,8 @@ void MirrorMachine::serve() {
     GEMEL_ASSERT(phase_ == Phase::starting);
     GEMEL_ASSERT(unrecorded_ || (known_.is_only(options_.node) && am_member()));
     attach_ = Attach::none;
+    register_is_back_ = false;
+    ++served_;
     call(ReplicaCall::begin_alone);
     was_held_ = false;
     if (unrecorded_) {
@@ -69,7 +71,8 @@ void MirrorMachine::mounted(const ServiceNoticed& event) {
 // --- Taking the peer in --------------------------------------------------------------------------
 
 void MirrorMachine::consider_attach() {
-    if (phase_ != Phase::alone || attach_ != Attach::none || pending_ || unrecorded_) return;
+    if (phase_ != Phase::alone || attach_ != Attach::none || pending_) return;
+    if (unrecorded_ || register_is_back_) return;
     if (!session_ || !hello_ || hello_->state != MirrorState::wait) return;
     if (hello_->is_serving) return;
     if (hello_->known.epoch > known_.epoch) return read_register();
@@ -207,24 +210,38 @@ void MirrorMachine::check_alone(const RegisterValue& current) {
             explain("forced by a person; recorded now");
             return consider_attach();
         }
-        if (current.epoch >= superblock_.epoch) {
+        if (current.epoch > forced_from_) {
             learn(current);
             return end_serving(Phase::wait, "was forced, but meanwhile " + describe(current));
         }
         learn(current);
-        if (superblock_.epoch < current.epoch + 1) superblock_.epoch = current.epoch + 1;
+        GEMEL_ASSERT(superblock_.epoch > current.epoch);
         return propose(Purpose::force, current, value_of(superblock_.epoch, options_.node, {me()}),
                        true);
     }
-    if (current.same_as(known_)) return consider_attach();
-    if (current.epoch < superblock_.epoch) {
+    if (current.same_as(known_)) {
+        register_is_back_ = false;
+        return consider_attach();
+    }
+    if (current.epoch < superblock_.epoch) return register_went_back(current);
+    learn(current);
+    end_serving(Phase::wait, options_.peer + " was promoted (" + describe(current) + ")");
+}
+
+// The arbiter's state was lost or restored from a backup. What is served alone stays right, but
+// nothing can be changed before a person has chosen.
+void MirrorMachine::register_went_back(const RegisterValue& current) {
+    if (!register_is_back_) {
         announce(LogLevel::error, "failure",
                  options_.arbiter_name + " records " + describe(current) + ", older than epoch " +
                      std::to_string(superblock_.epoch) + " of this node, which goes on alone");
-        return;
     }
-    learn(current);
-    end_serving(Phase::wait, options_.peer + " was promoted (" + describe(current) + ")");
+    register_is_back_ = true;
+    set_timer(MirrorTimer::retry, options_.retry * 8);
+    if (attach_ != Attach::joining) return;
+    close_session();
+    attach_ = Attach::completing;
+    lose_target(options_.arbiter_name + " has forgotten what it recorded");
 }
 
 // --- The end -------------------------------------------------------------------------------------
@@ -321,10 +338,8 @@ void MirrorMachine::hand_over_broken(const std::string& why) {
     GEMEL_ASSERT(phase_ == Phase::handing_over);
     if (known_.is_only(options_.node)) {
         // Alone and being stopped: what could not be drained is on this node only, as always.
-        if (hand_over_ == HandOver::quiescing)
-            end_serving(Phase::stopped, "stopped: " + why);
-        else if (hand_over_ == HandOver::draining)
-            hand_over_step(HandOver::quiescing);
+        if (hand_over_ == HandOver::draining) return hand_over_step(HandOver::quiescing);
+        if (hand_over_ == HandOver::quiescing) end_serving(Phase::stopped, "stopped: " + why);
         return;
     }
     if (pending_) {
@@ -333,9 +348,15 @@ void MirrorMachine::hand_over_broken(const std::string& why) {
     }
     if (hand_over_stops_) return end_serving(Phase::stopped, "stopped: " + why);
     reply(swap_command_, false, why);
-    close_session();
-    call(ReplicaCall::detach);
-    hold(why);
+    if (!session_) {
+        call(ReplicaCall::detach);
+        return hold(why);
+    }
+    call(ReplicaCall::resume);
+    services_up_ = true;
+    call(ServiceCall::claim_addresses);
+    call(ServiceCall::start_application);
+    enter(Phase::primary, "");
 }
 
 void MirrorMachine::hand_over_done() {

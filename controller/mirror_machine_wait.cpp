@@ -9,6 +9,14 @@
 
 namespace gemel {
 
+namespace {
+
+// Object ids are tagged with the epoch they are allotted in. A node that goes on without a vote
+// keeps away from the epochs that the other may be given meanwhile.
+constexpr std::uint64_t kForcedJump = 1024;
+
+}  // namespace
+
 void MirrorMachine::evaluate() {
     GEMEL_ASSERT(phase_ == Phase::wait);
     if (pending_) {
@@ -20,7 +28,10 @@ void MirrorMachine::evaluate() {
         return read_register();
     }
     if (!arbiter_trouble_.empty()) return explain(arbiter_trouble_);
-    if (register_is_older()) return explain(older_register_sentence());
+    if (register_is_older()) {
+        const bool diverged = superblock_.served_alone_unrecorded && !refusal_.empty();
+        return explain(diverged ? refusal_ : older_register_sentence());
+    }
     if (may_not_claim_ && known_.find(options_.node) != nullptr) {
         return explain("this node's copy failed: " + failure_);
     }
@@ -37,11 +48,13 @@ void MirrorMachine::evaluate_outside() {
     const RegisterMember* self = known_.find_previous(options_.node);
     if (peer != nullptr && self != nullptr && session_ && hello_ &&
         self->incarnation == superblock_.incarnation && !superblock_.incarnation.number.is_none() &&
-        hello_->incarnation != peer->incarnation && hello_->epoch < known_.epoch) {
-        // The peer was recorded as the only one, but was restarted before it began: it never
-        // acknowledged anything that this node, in the set until then, does not hold.
+        hello_->epoch < known_.epoch && !hello_->is_serving &&
+        (hello_->incarnation != peer->incarnation || hello_->state == MirrorState::stopped)) {
+        // The peer was recorded as the only one, but was restarted or stopped before it began: it
+        // never acknowledged anything that this node, in the set until then, does not hold. If it
+        // is started in this moment, its claim and ours meet at the register.
         GEMEL_PROBE("mirror machine: the only node recorded never began");
-        return claim(options_.peer + " was restarted before it had begun to serve alone");
+        return claim(options_.peer + " did not begin to serve alone");
     }
     if (!refusal_.empty()) return explain(refusal_);
     explain(session_ ? "waits for " + known_.serving + " to bring it up to date"
@@ -55,8 +68,9 @@ void MirrorMachine::evaluate_first_start() {
                        ": at the very first start both nodes must be there ('gemel promote " +
                        options_.mirror + " --force' starts this one alone)");
     }
-    if (hello_->state == MirrorState::stopped)
+    if (hello_->state == MirrorState::stopped) {
         return explain("waits until " + peer + " is started");
+    }
     const std::string& first = options_.is_first ? options_.node : peer;
     const bool first_is_empty =
         options_.is_first ? options_.directories_are_empty : hello_->is_empty;
@@ -199,7 +213,8 @@ void MirrorMachine::force_without_vote() {
     if (superblock_.incarnation.number.is_none()) draw_incarnation();
     unrecorded_ = true;
     superblock_.served_alone_unrecorded = true;
-    superblock_.epoch = std::max(known_.epoch, superblock_.epoch) + 1;
+    forced_from_ = std::max(known_.epoch, superblock_.epoch);
+    superblock_.epoch = forced_from_ + kForcedJump;
     announce(LogLevel::warning, "forced",
              "goes on alone by force while " + options_.arbiter_name +
                  " cannot be reached: writes that only " + options_.peer +

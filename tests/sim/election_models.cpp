@@ -493,10 +493,11 @@ ElectionNode::~ElectionNode() { loop.life()->is_over = true; }
 void ElectionNode::die(bool with_power) {
     loop.life()->is_over = true;
     if (!session) return;
-    if (with_power)
+    if (with_power) {
         session->vanish(node);
-    else
+    } else {
         session->close(node);
+    }
 }
 
 void ElectionNode::tick() {

@@ -175,7 +175,7 @@ void ElectionWorld::open_session() {
 
 void ElectionWorld::ask_arbiter(int node, ElectionLoop& loop,
                                 std::function<void(RegisterValue&)> at_arbiter,
-                                std::function<void(bool answered)> done, bool may_be_late) {
+                                std::function<void(bool answered)> done, bool is_swap) {
     auto once = std::make_shared<std::function<void(bool)>>(std::move(done));
     const auto answer = [once](bool answered) {
         if (!*once) return;
@@ -183,7 +183,7 @@ void ElectionWorld::ask_arbiter(int node, ElectionLoop& loop,
         call(answered);
     };
     loop.schedule(Duration::seconds(1), [answer] { answer(false); });
-    if (may_be_late && prng.one_in(8)) {
+    if (is_swap && prng.one_in(8)) {
         // The same request once more, perhaps long after its sender is gone.
         clock.after(Duration::milliseconds(static_cast<std::int64_t>(prng.between(1, 20'000))),
                     [this, at_arbiter] {
@@ -191,10 +191,11 @@ void ElectionWorld::ask_arbiter(int node, ElectionLoop& loop,
                     });
     }
     if (is_cut(node, kArbiter) || prng.one_in(25)) return;
-    clock.after(delay(), [this, node, &loop, life = loop.life(), at_arbiter, answer] {
+    clock.after(delay(), [this, node, &loop, life = loop.life(), at_arbiter, answer, is_swap] {
         if (arbiter_is_down) return;
         at_arbiter(register_);
-        if (is_cut(kArbiter, node) || lose_answers_[index(node)] || prng.one_in(25)) return;
+        if (is_swap && lose_swap_answers_[index(node)]) return;
+        if (is_cut(kArbiter, node) || prng.one_in(25)) return;
         clock.after(delay(), [&loop, life, answer] {
             if (!life->is_over) loop.schedule({}, [answer] { answer(true); });
         });
@@ -264,6 +265,7 @@ void ElectionWorld::fail_copy(int node) {
 
 void ElectionWorld::command(int node, Command command) {
     if (!is_up(node)) return;
+    if (command == Command::promote_force) was_forced_ = true;
     ElectionNode& n = *nodes_[index(node)];
     n.loop.schedule({}, [&n, command, this] {
         n.mirror.command(command, [this, &n](bool done, const std::string& text) {
@@ -276,7 +278,7 @@ void ElectionWorld::heal() {
     cuts_ = {};
     arbiter_is_down = false;
     superblock_delay = {};
-    lose_answers_ = {};
+    lose_swap_answers_ = {};
     for (int node = 0; node < 2; ++node) {
         boot(node);
     }
@@ -380,7 +382,6 @@ std::string ElectionWorld::finish() {
         for (int node = 0; node < 2; ++node) {
             if (reason(node).find("'gemel promote") == std::string::npos) continue;
             const int chosen = register_.serving == name_of(0) ? 0 : 1;
-            was_forced_ = true;
             command(chosen, Command::promote_force);
             break;
         }

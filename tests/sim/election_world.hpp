@@ -107,8 +107,8 @@ class ElectionWorld {
     [[nodiscard]] RegisterValue& recorded() { return register_; }
     [[nodiscard]] bool is_paired() const;  // primary and secondary, connected
     [[nodiscard]] const std::string& broken() const { return broken_; }
-    // While true, requests reach the arbiter but no answer comes back to this node.
-    void lose_answers(int node, bool lose) { lose_answers_[index(node)] = lose; }
+    // While true, swaps reach the arbiter but no answer to them comes back to this node.
+    void lose_swap_answers(int node, bool lose) { lose_swap_answers_[index(node)] = lose; }
     // The next swap of this node is carried out only after `delay`, and answered as unknown.
     void delay_next_swap(int node, Duration delay) { delay_swap_[index(node)] = delay; }
     void fail_copy(int node);
@@ -132,11 +132,11 @@ class ElectionWorld {
     void sync(int node);
     void heartbeat(int from);
     void ask_arbiter(int node, ElectionLoop& loop, std::function<void(RegisterValue&)> at_arbiter,
-                     std::function<void(bool answered)> done, bool may_be_late);
+                     std::function<void(bool answered)> done, bool is_swap);
 
     std::array<Duration, 2> superblock_delay{};
     bool arbiter_is_down = false;
-    std::array<bool, 2> lose_answers_{};
+    std::array<bool, 2> lose_swap_answers_{};
     std::array<Duration, 2> delay_swap_{};  // 0: as usual
 
    private:

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine's transitions one by one, its answers to the world given by hand. What many of them
+// make together is the business of tests/sim/election_test.cpp.
+#include "controller/mirror_machine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace gemel {
+namespace {
+
+Uuid uuid(std::uint8_t n) {
+    Uuid id;
+    id.bytes[0] = n;
+    return id;
+}
+const Uuid kBoot = uuid(100);
+const Incarnation kAlphas{kBoot, uuid(1)};
+const Incarnation kBetas{uuid(101), uuid(2)};
+const Uuid kHistory = uuid(50);
+
+RegisterValue recorded(std::uint64_t epoch, const std::string& serving,
+                       std::vector<RegisterMember> members) {
+    RegisterValue v;
+    v.epoch = epoch;
+    v.serving = serving;
+    v.in_sync = std::move(members);
+    v.token = uuid(static_cast<std::uint8_t>(200 + epoch));
+    return v;
+}
+RegisterValue alpha_only(std::uint64_t epoch) {
+    return recorded(epoch, "alpha", {{"alpha", kAlphas}});
+}
+RegisterValue both(std::uint64_t epoch, const std::string& serving = "alpha") {
+    return recorded(epoch, serving, {{"alpha", kAlphas}, {"beta", kBetas}});
+}
+
+class MachineTest : public testing::Test {
+   protected:
+    // Alpha's machine with the state a node has after having been in sync at `epoch`.
+    explicit MachineTest(std::uint64_t epoch = 5) {
+        superblock.node = "alpha";
+        superblock.mirror = "db";
+        superblock.epoch = epoch;
+        superblock.incarnation = kAlphas;
+        superblock.histories = {kHistory};
+        superblock.volumes.push_back({"/data", uuid(9), false});
+    }
+    void make() {
+        MirrorMachineOptions options;
+        options.mirror = "db";
+        options.node = "alpha";
+        options.peer = "beta";
+        options.is_first = true;
+        options.directories_are_empty = is_empty;
+        options.boot = kBoot;
+        options.arbiter_name = "the witness";
+        options.config = {std::byte{1}};
+        machine.emplace(options, superblock, prng);
+    }
+    void give(MirrorEvent event) {
+        if (!machine) make();
+        last = machine->step(event);
+        for (const MirrorAction& action : last) log.push_back(action);
+    }
+    template <typename T>
+    std::vector<T> all() const {
+        std::vector<T> found;
+        for (const MirrorAction& action : last) {
+            if (const T* a = std::get_if<T>(&action)) found.push_back(*a);
+        }
+        return found;
+    }
+    template <typename T>
+    T only() const {
+        const std::vector<T> found = all<T>();
+        EXPECT_EQ(found.size(), 1u);
+        return found.empty() ? T{} : found.front();
+    }
+    bool called(ReplicaCall call) const {
+        const auto calls = all<CallReplica>();
+        return std::any_of(calls.begin(), calls.end(),
+                           [&](const CallReplica& c) { return c.call == call; });
+    }
+    bool called(ServiceCall call) const {
+        const auto calls = all<CallService>();
+        return std::any_of(calls.begin(), calls.end(),
+                           [&](const CallService& c) { return c.call == call; });
+    }
+    void read(const RegisterValue& value) { give(RegisterRead{{{}, value, {}}}); }
+    void won() { give(RegisterSwapped{{SwapOutcome::won, proposed().value, {}}}); }
+    void lost(const RegisterValue& current) {
+        give(RegisterSwapped{{SwapOutcome::lost, current, {}}});
+    }
+    RegisterProposal proposed() const {
+        for (auto action = log.rbegin(); action != log.rend(); ++action) {
+            if (const auto* swap = std::get_if<SwapRegister>(&*action)) return swap->proposal;
+        }
+        return {};
+    }
+    void stored() {
+        std::uint64_t ticket = 0;
+        for (const MirrorAction& action : log) {
+            if (const auto* store = std::get_if<StoreSuperblock>(&action)) ticket = store->ticket;
+        }
+        give(SuperblockStored{ticket, {}});
+    }
+    void mounted() {
+        std::uint64_t generation = 0;
+        for (const MirrorAction& action : log) {
+            if (const auto* show = std::get_if<ShowMount>(&action)) generation = show->generation;
+        }
+        give(ServiceNoticed{ServiceNotice::mounted, generation, {}, {}});
+    }
+    MirrorHello beta(MirrorState state = MirrorState::wait) const {
+        MirrorHello hello;
+        hello.state = state;
+        hello.epoch = 5;
+        hello.incarnation = kBetas;
+        hello.histories = {kHistory};
+        hello.config = {std::byte{1}};
+        return hello;
+    }
+    void control(ControlKind kind, Incarnation incarnation = {}) {
+        ControlMessage message;
+        message.kind = kind;
+        message.incarnation = incarnation;
+        give(message);
+    }
+    void start(const RegisterValue& value) {
+        give(CommandGiven{Command::start, 1});
+        read(value);
+    }
+    void serve_alone() {
+        start(alpha_only(5));
+        won();
+        stored();
+        mounted();
+        ASSERT_EQ(machine->state(), MirrorState::alone);
+    }
+    void become_primary() {
+        serve_alone();
+        give(SessionUp{});
+        give(beta());
+        control(ControlKind::following);
+        give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+        control(ControlKind::ready, {uuid(101), uuid(3)});
+        won();
+        stored();
+        ASSERT_EQ(machine->state(), MirrorState::primary);
+    }
+
+    Superblock superblock;
+    bool is_empty = false;
+    Prng prng{1};
+    std::optional<MirrorMachine> machine;
+    MirrorActions last, log;
+};
+
+class FirstStart : public MachineTest {
+   protected:
+    FirstStart() : MachineTest(0) {
+        superblock.incarnation = {};
+        superblock.histories.clear();
+    }
+    MirrorHello virgin() const {
+        MirrorHello hello = beta();
+        hello.epoch = 0;
+        hello.incarnation = {};
+        hello.histories.clear();
+        return hello;
+    }
+};
+
+TEST_F(FirstStart, WaitsForThePeerAndSaysSo) {
+    start({});
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    EXPECT_NE(machine->reason().find("waits for beta"), std::string::npos);
+}
+
+TEST_F(FirstStart, EmptyFirstNodeIsNotCopiedOverAFullOne) {
+    is_empty = true;
+    start({});
+    give(SessionUp{});
+    give(virgin());
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    EXPECT_NE(machine->reason().find("first in 'nodes'"), std::string::npos) << machine->reason();
+}
+
+TEST_F(FirstStart, TheFirstOfNodesClaimsAndDrawsAHistory) {
+    start({});
+    give(SessionUp{});
+    give(virgin());
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
+    won();
+    EXPECT_EQ(only<StoreSuperblock>().superblock.histories.size(), 1u);
+    EXPECT_FALSE(called(ReplicaCall::begin_alone));
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_alone));
+}
+
+TEST_F(MachineTest, AddressAndApplicationComeAfterTheMountAndTheMountAfterTheStore) {
+    start(alpha_only(5));
+    won();
+    EXPECT_TRUE(all<ShowMount>().empty());
+    stored();
+    EXPECT_EQ(only<ShowMount>().mode, MountMode::serving);
+    EXPECT_FALSE(called(ServiceCall::claim_addresses));
+    mounted();
+    EXPECT_TRUE(called(ServiceCall::claim_addresses));
+    EXPECT_TRUE(called(ServiceCall::start_application));
+}
+
+TEST_F(MachineTest, RestartAlwaysBeginsANewEpoch) {
+    start(alpha_only(5));
+    EXPECT_EQ(only<SwapRegister>().proposal.value.epoch, 6u);
+    won();
+    stored();
+    EXPECT_EQ(only<CallReplica>().epoch, 6u);
+}
+
+TEST_F(MachineTest, StateThatIsGoneNeverServesWhatTheRegisterSays) {
+    superblock.incarnation = {};
+    superblock.histories.clear();
+    superblock.epoch = 0;
+    start(alpha_only(5));
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    EXPECT_NE(machine->reason().find("its state is gone"), std::string::npos);
+}
+
+TEST_F(MachineTest, RegisterOlderThanOwnEpochIsRefused) {
+    start(alpha_only(4));
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    EXPECT_NE(machine->reason().find("older than epoch 5"), std::string::npos);
+}
+
+TEST_F(MachineTest, AnotherBootIsInNoSet) {
+    superblock.incarnation.boot = uuid(77);
+    start(both(5));
+    give(PeerSilent{});
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    EXPECT_NE(machine->reason().find("lost what it held"), std::string::npos);
+}
+
+TEST_F(MachineTest, MemberTakesOverFromASilentPeerOnly) {
+    start(both(5, "beta"));
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    give(PeerSilent{});
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
+}
+
+TEST_F(MachineTest, MemberTakesOverAtOnceFromAPeerThatWasRebooted) {
+    start(both(5, "beta"));
+    give(SessionUp{});
+    MirrorHello hello = beta();
+    hello.incarnation = {uuid(102), {}};
+    give(hello);
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
+}
+
+TEST_F(MachineTest, UnknownOutcomeIsProposedAgainWithItsToken) {
+    start(alpha_only(5));
+    const Uuid token = proposed().value.token;
+    give(RegisterSwapped{{SwapOutcome::unknown, {}, "no answer"}});
+    EXPECT_EQ(machine->state(), MirrorState::wait);
+    give(TimerFired{MirrorTimer::retry});
+    EXPECT_EQ(only<SwapRegister>().proposal.value.token, token);
+}
+
+TEST_F(MachineTest, BeginAttachingIsTheAnswerToAllIsAcknowledged) {
+    serve_alone();
+    give(SessionUp{});
+    give(beta());
+    EXPECT_EQ(all<SendControl>().back().message.kind, ControlKind::follow);
+    control(ControlKind::following);
+    EXPECT_TRUE(called(ReplicaCall::attach_target));
+    give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+    ASSERT_FALSE(last.empty());
+    const auto* first = std::get_if<CallReplica>(&last.front());
+    ASSERT_NE(first, nullptr);
+    EXPECT_EQ(first->call, ReplicaCall::begin_attaching);
+    EXPECT_TRUE(all<SwapRegister>().empty());
+}
+
+TEST_F(MachineTest, LossOfThePeerIsRecordedBeforeAloneAndDrawsAHistory) {
+    become_primary();
+    give(SessionLost{"reset"});
+    EXPECT_TRUE(called(ReplicaCall::detach));
+    EXPECT_EQ(machine->state(), MirrorState::primary);
+    EXPECT_FALSE(called(ReplicaCall::begin_alone));
+    won();
+    EXPECT_EQ(only<StoreSuperblock>().superblock.histories.size(), 2u);
+    EXPECT_FALSE(called(ReplicaCall::begin_alone));
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_alone));
+    EXPECT_EQ(machine->state(), MirrorState::alone);
+}
+
+TEST_F(MachineTest, DeposedNodeEndsServingInOrder) {
+    become_primary();
+    give(SessionLost{"reset"});
+    lost(recorded(8, "beta", {{"beta", kBetas}}));
+    std::vector<std::string> order;
+    for (const MirrorAction& action : last) {
+        if (const auto* r = std::get_if<CallReplica>(&action)) {
+            if (r->call == ReplicaCall::stop) order.emplace_back("answer EIO");
+        } else if (const auto* s = std::get_if<CallService>(&action)) {
+            if (s->call == ServiceCall::abort_mount) order.emplace_back("abort");
+            if (s->call == ServiceCall::drop_addresses) order.emplace_back("address");
+            if (s->call == ServiceCall::stop_application) order.emplace_back("application");
+        } else if (const auto* m = std::get_if<ShowMount>(&action)) {
+            order.emplace_back(m->mode == MountMode::guard ? "guard" : "other");
+        }
+    }
+    EXPECT_EQ(order,
+              (std::vector<std::string>{"answer EIO", "abort", "address", "application", "guard"}));
+    EXPECT_EQ(machine->state(), MirrorState::wait);
+}
+
+TEST_F(MachineTest, SecondaryClosesTheSessionBeforeItTakesOver) {
+    start(recorded(5, "beta", {{"beta", kBetas}}));
+    give(SessionUp{});
+    ControlMessage follow;
+    follow.kind = ControlKind::follow;
+    follow.value = recorded(5, "beta", {{"beta", kBetas}});
+    follow.histories = {kHistory};
+    give(follow);
+    const Superblock target = only<StoreSuperblock>().superblock;
+    EXPECT_FALSE(target.is_consistent);
+    EXPECT_NE(target.incarnation.number, kAlphas.number);
+    EXPECT_FALSE(called(ReplicaCall::begin_following)) << "before its new incarnation is durable";
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_following));
+    control(ControlKind::complete);
+    give(ReplicaNoticed{ReplicaNotice::volumes_synced, {}, {}});
+    stored();
+    ControlMessage joined;
+    joined.kind = ControlKind::joined;
+    joined.value = both(6, "beta");
+    joined.value.in_sync[0].incarnation = target.incarnation;
+    give(joined);
+    ASSERT_EQ(machine->state(), MirrorState::secondary);
+
+    give(PeerSilent{});
+    EXPECT_EQ(all<CloseSession>().size(), 1u);
+    EXPECT_TRUE(called(ReplicaCall::stop));
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    read(joined.value);
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
+}
+
+TEST_F(MachineTest, DivergedCopyIsDeclinedWithASentence) {
+    serve_alone();
+    give(SessionUp{});
+    MirrorHello hello = beta();
+    hello.histories = {uuid(51), kHistory};
+    give(hello);
+    const auto messages = all<SendControl>();
+    ASSERT_EQ(messages.size(), 1u);
+    EXPECT_EQ(messages[0].message.kind, ControlKind::decline);
+    EXPECT_NE(messages[0].message.text.find("apart from each other"), std::string::npos);
+}
+
+TEST_F(MachineTest, DifferentConfigurationIsDeclined) {
+    serve_alone();
+    give(SessionUp{});
+    MirrorHello hello = beta();
+    hello.config = {std::byte{2}};
+    give(hello);
+    EXPECT_EQ(only<SendControl>().message.kind, ControlKind::decline);
+}
+
+TEST_F(MachineTest, ForceWithoutAVoteIsMarkedBeforeItServes) {
+    start(both(5, "beta"));
+    give(CommandGiven{Command::promote_force, 2});
+    give(RegisterRead{{Status(Code::disconnected), {}, "no answer"}});
+    const Superblock marked = only<StoreSuperblock>().superblock;
+    EXPECT_TRUE(marked.served_alone_unrecorded);
+    EXPECT_EQ(marked.histories.size(), 2u);
+    EXPECT_FALSE(called(ReplicaCall::begin_alone));
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_alone));
+    EXPECT_TRUE(only<ReplyCommand>().done);
+}
+
+TEST_F(MachineTest, FailingServingNodeNamesThePeerAndVoidsItself) {
+    become_primary();
+    give(ReplicaNoticed{ReplicaNotice::local_failure, Status::from_errno(EIO), "EIO"});
+    EXPECT_TRUE(called(ReplicaCall::stop));
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.incarnation.number.is_none());
+    read(machine->known());
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("beta"));
+    EXPECT_EQ(machine->state(), MirrorState::wait);
+}
+
+TEST_F(MachineTest, OnlyAStoppedMirrorIsReleased) {
+    serve_alone();
+    give(CommandGiven{Command::release, 7});
+    EXPECT_FALSE(only<ReplyCommand>().done);
+    EXPECT_TRUE(all<ShowMount>().empty());
+}
+
+TEST_F(MachineTest, HistoryDrawnForAWriteIsStoredBeforeTheReplicaHearsOfIt) {
+    serve_alone();
+    give(ReplicaNoticed{ReplicaNotice::first_write_alone, {}, {}});
+    EXPECT_EQ(only<StoreSuperblock>().superblock.histories.size(), 2u);
+    EXPECT_FALSE(called(ReplicaCall::history_stored));
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::history_stored));
+}
+
+// A stop that begins while that store is under way must not leave the write waiting for ever.
+TEST_F(MachineTest, HistoryStoredDuringAStopStillReachesTheReplica) {
+    serve_alone();
+    give(ReplicaNoticed{ReplicaNotice::first_write_alone, {}, {}});
+    give(CommandGiven{Command::stop, 3});
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::history_stored));
+}
+
+}  // namespace
+}  // namespace gemel
