@@ -44,7 +44,9 @@ Status add_entries(Session& session, Request& request, DirentWriter& writer, boo
         for (const ListedEntry& entry : entries) {
             EntryOut out{};
             if (plus) fill_entry(session, {entry.id, entry.stat}, out);
-            if (!writer.add(entry.name, entry.id.value, entry.mode, entry.next, out)) return {};
+            // A secondary lists names that have no id yet; number 0 would hide them.
+            const std::uint64_t inode = entry.id.is_none() ? kUnknownInode : entry.id.value;
+            if (!writer.add(entry.name, inode, entry.mode, entry.next, out)) return {};
             position = entry.next;
         }
         if (wanted <= 1) return {};
