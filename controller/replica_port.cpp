@@ -15,7 +15,11 @@ EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
 
 EngineReplica::~EngineReplica() = default;
 
-void EngineReplica::begin_alone(std::uint64_t epoch) noexcept { replica_.begin_alone(epoch); }
+void EngineReplica::begin_alone(std::uint64_t epoch) noexcept {
+    // Unless this service goes on, all that is known of a difference is in the intents.
+    if (replica_.role() != ReplicaRole::held) memory_ = {};
+    replica_.begin_alone(epoch);
+}
 
 void EngineReplica::history_stored(Status status) noexcept { replica_.history_stored(status); }
 

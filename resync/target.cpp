@@ -63,9 +63,13 @@ Status ResyncTarget::intents_of(FrameType type, Bytes payload, IntentSet& set) n
         set.add_content(head->volume, head->object, item->offset, item->size);
     } else if (type == FrameType::resync_attributes) {
         IntentKey key{head->object, IntentKey::kAttributes, head->volume};
-        // An object about to be made: a range, so that its neighbours cost no log write.
-        if (!volume(head.value()).exists(head->object) && !replica_.intents().covers(key))
+        // An object about to be made: a range, so that its neighbours cost no log write. They come
+        // in any order, so the ranges are aligned: unaligned ones would overlap a thousandfold.
+        if (!volume(head.value()).exists(head->object) && !replica_.intents().covers(key)) {
+            const std::uint64_t sequence = head->object.sequence();
+            key.object = ObjectId::make(head->object.tag(), sequence - sequence % kIdRangeCount);
             key.region = IntentKey::kIdRange;
+        }
         set.add(key);
     } else {
         return Status(Code::corrupt);

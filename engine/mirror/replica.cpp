@@ -150,7 +150,6 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     impl_->following.stop();
     if (!continues) {
         for (DirtyMap& map : context.dirty) map = DirtyMap();
-        context.intents.for_each([&](const IntentKey& key) { mark_intent(key); });
     }
     // Each beginning of a service has its own epoch, so its ids are nobody else's.
     for (const auto& volume : context.volumes) {
@@ -184,6 +183,8 @@ void Replica::mark_intent(const IntentKey& key) noexcept {
 }
 
 bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
+
+void Replica::hold_answers() noexcept { impl_->serving.hold_answers(); }
 
 void Replica::report_resync_complete() noexcept { impl_->context.events.on_resync_complete(); }
 

@@ -139,8 +139,9 @@ class Replica {
     [[nodiscard]] ReplicaRole role() const noexcept;
     // Serve without a peer. Requires: role idle, secondary (its session closed) or held, and the
     // register says {me} with `epoch`. From held: answers the ops in flight, so the caller has
-    // stored a new history before (they count as written alone). Else: the dirty map is made from
-    // the live intents.
+    // stored a new history before (they count as written alone). Else: the dirty map begins empty,
+    // and the live intents are to be marked before anything is shipped: at a takeover nobody waits
+    // for that.
     void begin_alone(std::uint64_t epoch) noexcept;
     void history_stored(Status status) noexcept;
     // A session with a node that is to be filled. Requires: role alone. From here on ops are
@@ -171,7 +172,10 @@ class Replica {
     void start_shipping() noexcept;
     // Source: adds what `key` (an intent of either node) covers to the dirty map.
     void mark_intent(const IntentKey& key) noexcept;
-    // Source: every op shipped so far has been acknowledged.
+    // Source, at its end: from here on, as long as the session lasts, an op is answered only when the
+    // target has it, so that all_acknowledged() comes true however busy the applications are.
+    void hold_answers() noexcept;
+    // Source: every op answered so far has been acknowledged by the target.
     [[nodiscard]] bool all_acknowledged() const noexcept;
     // Source: dirty maps empty, all answered: tells the controller.
     void report_resync_complete() noexcept;
