@@ -79,6 +79,10 @@ TEST_P(LoopTest, TimersFireByDueTimeAndNeverEarly) {
             fired_at[i] = loop().now();
         });
     };
+    // Wakes the loop meanwhile, so that a timer that could fire early would.
+    std::optional<Timer> tick;
+    tick.emplace(loop(), [&] { tick->start(Duration::milliseconds(1)); });
+    tick->start(Duration{});
     const auto late = timer(2), early = timer(0), middle = timer(1);
     late->start(Duration::milliseconds(30));
     early->start(Duration::milliseconds(10));
