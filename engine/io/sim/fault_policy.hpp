@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace gemel::sim {
@@ -40,6 +41,8 @@ enum class VfsCall : std::uint8_t {
     get_xattr,
     set_xattr,
 };
+
+std::string_view vfs_call_name(VfsCall call) noexcept;
 
 struct VfsFaultPoint {
     VfsCall call = VfsCall::open;

@@ -92,6 +92,11 @@ void Node::reap() noexcept {
     world_.release_deferred(deferred_);  // to be dropped when their turn comes
     // Locals are destroyed in reverse order: the program first, while its loop still exists.
     std::unique_ptr<SimLoop> loop = std::move(loop_);
+    if (loop != nullptr) {
+        world_.after(Duration{0}, [this] {
+            if (on_end_) on_end_();
+        });
+    }
     const std::unique_ptr<Program> program = std::move(program_);
     if (loop != nullptr) loop->drop_posted();
     if (std::exchange(power_goes_, false)) {

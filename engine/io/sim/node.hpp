@@ -24,6 +24,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gemel::sim {
@@ -84,6 +85,9 @@ class Node final {
     [[nodiscard]] bool has_process() const noexcept;
     [[nodiscard]] SimLoop& loop() noexcept { return *loop_; }  // Requires: has_process()
     void kill_process() noexcept;
+    // Called in an event of the world's after each end of a process, its program destroyed: a
+    // supervisor, which may start the next one.
+    void set_on_end(std::function<void()> on_end) { on_end_ = std::move(on_end); }
     // The n-th call from now on of the process's Vfs (n >= 1) finds the process dead, has no effect
     // and answers cancelled, as do all after it; then the process, or with `power` the machine's
     // power, is gone. 0: not at all. Ends with the process.
@@ -180,6 +184,7 @@ class Node final {
     std::vector<EventId> deferred_;
     std::unique_ptr<SimLoop> loop_;
     std::unique_ptr<Program> program_;
+    std::function<void()> on_end_;
     bool bare_ = false;
     std::vector<std::unique_ptr<SimLoop>> dead_bare_loops_;
 };

@@ -2,6 +2,7 @@
 #include "engine/io/sim/trace.hpp"
 
 #include "engine/base/checksum.hpp"
+#include "engine/io/sim/fault_policy.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -71,6 +72,12 @@ void Trace::record(Instant now, std::uint16_t node, EventKind kind,
     if (!lines_.empty()) lines_[(count_ - 1) % lines_.size()].text = text;
 }
 
+std::string Trace::detail_text(EventKind kind, std::uint64_t detail) {
+    if (kind != EventKind::vfs) return std::to_string(detail);
+    std::string text(vfs_call_name(static_cast<VfsCall>(detail & 0xFF)));
+    return text + " of inode " + std::to_string(detail >> 8);
+}
+
 std::string Trace::to_string(const std::vector<std::string>& node_names) const {
     std::string text;
     const std::uint64_t kept = std::min<std::uint64_t>(count_, lines_.size());
@@ -83,7 +90,7 @@ std::string Trace::to_string(const std::vector<std::string>& node_names) const {
         text += ' ';
         text += event_kind_name(line.kind);
         text += ' ';
-        text += line.text.empty() ? std::to_string(line.detail) : line.text;
+        text += line.text.empty() ? detail_text(line.kind, line.detail) : line.text;
         text += '\n';
     }
     return text;

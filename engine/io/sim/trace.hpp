@@ -40,7 +40,8 @@ class Trace {
 
     explicit Trace(std::size_t lines_max) : lines_(lines_max) {}
 
-    // `detail` must not depend on addresses in memory or on the wall clock.
+    // `detail` must not depend on addresses in memory or on the wall clock. Of a vfs call:
+    // inode << 8 | VfsCall.
     void record(Instant now, std::uint16_t node, EventKind kind, std::uint64_t detail) noexcept;
     void record(Instant now, std::uint16_t node, EventKind kind, std::string_view text) noexcept;
 
@@ -56,6 +57,7 @@ class Trace {
         EventKind kind = EventKind::test;
         std::string text;
     };
+    [[nodiscard]] static std::string detail_text(EventKind kind, std::uint64_t detail);
     void mix(std::uint64_t value) noexcept;
     Line& next_line() noexcept;
 

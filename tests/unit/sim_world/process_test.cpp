@@ -203,6 +203,27 @@ TEST_F(ProcessTest, DeathAtACallMayBeAPowerCut) {
     EXPECT_FALSE(node.is_on());
 }
 
+TEST_F(ProcessTest, SupervisorHearsOfEveryEndAndMayStartTheNext) {
+    int ends = 0;
+    node.set_on_end([&] {
+        EXPECT_FALSE(node.has_process());
+        if (++ends < 4) node.start();
+    });
+    node.start();
+    node.kill_process();
+    world.run_for(Duration::seconds(1));
+    EXPECT_EQ(ends, 1);
+    node.power_cut();
+    world.run_for(Duration::seconds(1));
+    node.loop().post([&] { node.loop().exit(); });
+    world.run_for(Duration::seconds(1));
+    node.die_at_callback(1);
+    node.loop().post([] {});
+    world.run_for(Duration::seconds(1));
+    EXPECT_EQ(ends, 4);
+    EXPECT_FALSE(node.has_process());
+}
+
 TEST_F(ProcessTest, PausedProcessRunsNothingAndLosesNothing) {
     SimLoop& loop = node.start();
     int fired = 0;
