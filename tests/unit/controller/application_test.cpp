@@ -123,11 +123,11 @@ TEST_F(ApplicationTest, LogsLinesWithTheirOrigin) {
 
 TEST_F(ApplicationTest, KillsTheWholeGroupWhenTheTimeIsOver) {
     options_.start = "trap '' TERM; sleep 1000 & echo $! > " + path("pid") + "; wait; wait";
-    options_.start_timeout = Duration::milliseconds(300);
+    options_.start_timeout = Duration::seconds(1);
     make();
     const CommandOutcome outcome = start();
     EXPECT_FALSE(outcome.ok);
-    EXPECT_EQ(outcome.sentence, "did not end within 300ms and was killed");
+    EXPECT_EQ(outcome.sentence, "did not end within 1 s and was killed");
     EXPECT_FALSE(is_alive(number_in(path("pid"))));
     EXPECT_EQ(application_->state(), ApplicationState::failed);
 }
@@ -144,10 +144,12 @@ TEST_F(ApplicationTest, LeavesWhatTheStartCommandStartedRunningUntilTheStop) {
 }
 
 TEST_F(ApplicationTest, KillsWhatIgnoresItsEnd) {
-    options_.start = "(trap '' TERM; while :; do sleep 0.05; done) & echo $! > " + path("pid");
+    options_.start = "(trap '' TERM; echo up > " + path("up") +
+                     "; while :; do sleep 0.05; done) & echo $! > " + path("pid");
     options_.stop_timeout = Duration::milliseconds(100);
     make();
     EXPECT_TRUE(start().ok);
+    turn_until([&] { return std::ifstream(path("up")).good(); });
     const CommandOutcome outcome = stop();
     EXPECT_FALSE(outcome.ok);
     EXPECT_EQ(outcome.sentence,

@@ -17,16 +17,19 @@ class LoopThread {
     LoopThread() {
         std::promise<UringLoop*> made;
         std::future<UringLoop*> loop = made.get_future();
-        thread_ = std::thread([&made] {
+        thread_ = std::thread([this, &made] {
             Result<std::unique_ptr<UringLoop>> own = UringLoop::create({});
             GEMEL_ASSERT(own.ok());
             made.set_value(own.value().get());
             own.value()->run();
+            // Whoever called stop() may still be inside it.
+            stopped_.get_future().wait();
         });
         loop_ = loop.get();
     }
     ~LoopThread() {
         loop_->stop();
+        stopped_.set_value();
         thread_.join();
     }
     LoopThread(const LoopThread&) = delete;
@@ -45,6 +48,7 @@ class LoopThread {
 
    private:
     UringLoop* loop_ = nullptr;
+    std::promise<void> stopped_;
     std::thread thread_;
 };
 
