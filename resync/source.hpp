@@ -52,7 +52,7 @@ class ResyncSource final : public ResyncParty {
         awaiting_intents,
         working,
         ending,    // resync_end is sent
-        settling,  // resync_done is here; ops may be unacknowledged
+        settling,  // resync_done is here; ops answered before may be on their way
         complete,
         over,      // the session is lost, or this node's disk failed
     };
@@ -100,6 +100,7 @@ class ResyncSource final : public ResyncParty {
     void peer_lacks(std::uint16_t volume, ObjectId object) noexcept;
     void remark(const Item& item) noexcept;
     Status on_done(Bytes payload) noexcept;
+    [[nodiscard]] bool all_clean() noexcept;
     void try_end() noexcept;
     void try_complete() noexcept;
     void fail(Status reason, const std::string& what) noexcept;
@@ -161,6 +162,7 @@ class ResyncSource final : public ResyncParty {
     std::uint64_t turn_ = 0;
     std::size_t turn_bytes_ = 0, turn_steps_ = 0;
     bool scheduled_ = false;
+    bool reporting_ = false;
     Chunk chunk_;
     ByteBuffer frame_;
     ResyncRate rate_;

@@ -236,9 +236,7 @@ void ResyncSource::on_session_lost() noexcept {
 }
 
 void ResyncSource::try_end() noexcept {
-    if (!outstanding_.empty() || !wants_.empty()) return;
-    for (std::uint16_t i = 0; i < volumes_.size(); ++i)
-        if (!map(i).empty()) return;
+    if (!outstanding_.empty() || !wants_.empty() || !all_clean()) return;
     end_number_ = next_number_++;
     frame_.clear();
     encode_number(end_number_, frame_);
@@ -251,25 +249,40 @@ Status ResyncSource::on_done(Bytes payload) noexcept {
     if (!number.ok()) return number.status();
     if (state_ != State::ending || number.value() != end_number_) return Status(Code::corrupt);
     state_ = State::settling;
+    replica_.hold_answers();
     try_complete();
     return Status();
 }
 
+bool ResyncSource::all_clean() noexcept {
+    for (std::uint16_t i = 0; i < volumes_.size(); ++i)
+        if (!map(i).empty()) return false;
+    return true;
+}
+
 void ResyncSource::try_complete() noexcept {
-    for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
-        if (map(i).empty()) continue;
+    if (!all_clean()) {
         GEMEL_PROBE("resync: something became different at the end");
         state_ = State::working;
         schedule();
         return;
     }
-    if (!replica_.all_acknowledged()) return;
-    state_ = State::complete;
-    progress_.running = false;
-    memory_.full_begun.assign(volumes_.size(), false);
-    // The owner may drop this object when told.
+    if (reporting_ || !replica_.all_acknowledged()) return;
+    // In a turn of its own: the owner may drop this object when told, and has to be told at a moment
+    // when all this holds.
+    reporting_ = true;
     loop_.post([this, alive = alive_] {
-        if (*alive && state_ == State::complete) replica_.report_resync_complete();
+        if (!*alive) return;
+        reporting_ = false;
+        if (state_ != State::settling) return;
+        if (!all_clean() || !replica_.all_acknowledged()) {
+            try_complete();
+            return;
+        }
+        state_ = State::complete;
+        progress_.running = false;
+        memory_.full_begun.assign(volumes_.size(), false);
+        replica_.report_resync_complete();
     });
 }
 

@@ -267,7 +267,7 @@ std::uint64_t Serving::ship(const Op& op) noexcept {
 
 void Serving::record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept {
     ClientOp* waiting_client = client;
-    if (client != nullptr && !waits_for_peer() && !congested()) {
+    if (client != nullptr && !answer_waits() && !congested()) {
         complete(*client, status);
         waiting_client = nullptr;
     }
@@ -292,7 +292,7 @@ void Serving::mend(ClientOp& client, Status status, const Op& attempted, bool sh
         execution_failed(client, Status::from_errno(EIO));
         return;
     }
-    if (waits_for_peer()) {
+    if (answer_waits()) {
         GEMEL_ASSERT(!shipped_.empty() && shipped_.back().client == nullptr);
         shipped_.back().client = &client;
         shipped_.back().status = status;
@@ -376,6 +376,7 @@ void Serving::complete_shipped(bool keep_records) noexcept {
 }
 
 void Serving::on_session_lost() noexcept {
+    holds_answers_ = false;
     for (const Shipped& shipped : shipped_) mark(map_of(shipped.op), shipped.op);
     if (waits_for_peer()) {
         GEMEL_PROBE("serving: the session is lost while the peer is in the in-sync set");
@@ -387,6 +388,7 @@ void Serving::on_session_lost() noexcept {
 }
 
 void Serving::begin_alone(bool history_is_new) noexcept {
+    holds_answers_ = false;
     history_ = history_is_new ? History::stored : History::needed;
     stalled_ = false;
     quiesced_ = false;
@@ -394,6 +396,13 @@ void Serving::begin_alone(bool history_is_new) noexcept {
     for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
     finish_syncs(Status());
     pump();
+}
+
+void Serving::hold_answers() noexcept {
+    GEMEL_ASSERT(context_.shipping);
+    if (holds_answers_) return;
+    holds_answers_ = true;
+    held_after_ = next_number_ - 1;
 }
 
 void Serving::begin_attaching() noexcept {
@@ -407,6 +416,7 @@ void Serving::begin_attaching() noexcept {
 }
 
 void Serving::finish_attaching(bool peer_in_set) noexcept {
+    holds_answers_ = false;
     // Held: the session was lost meanwhile, and nothing of it will be acknowledged.
     const bool held = context_.role == ReplicaRole::held;
     GEMEL_ASSERT(held || context_.role == ReplicaRole::attaching);
@@ -423,6 +433,7 @@ void Serving::finish_attaching(bool peer_in_set) noexcept {
 }
 
 void Serving::stop() noexcept {
+    holds_answers_ = false;
     const Status lost = Status::from_errno(EIO);
     for (Shipped& shipped : shipped_) {
         if (shipped.client != nullptr) complete(*shipped.client, lost);

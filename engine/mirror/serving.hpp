@@ -41,7 +41,12 @@ class Serving {
 
     // Something was executed since the last call (rounds are only held when there is work).
     [[nodiscard]] bool take_activity() noexcept { return std::exchange(activity_, false); }
-    [[nodiscard]] bool all_acknowledged() const noexcept { return shipped_.empty(); }
+    // Answers wait for the peer from here on, as if it were in the in-sync set already.
+    void hold_answers() noexcept;
+    // The peer has every op that was answered.
+    [[nodiscard]] bool all_acknowledged() const noexcept {
+        return shipped_.empty() || (holds_answers_ && shipped_.front().number > held_after_);
+    }
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
     [[nodiscard]] Duration oldest_unfinished() const noexcept;
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
@@ -64,6 +69,7 @@ class Serving {
 
     [[nodiscard]] bool may_execute() const noexcept;
     [[nodiscard]] bool waits_for_peer() const noexcept;
+    [[nodiscard]] bool answer_waits() const noexcept { return waits_for_peer() || holds_answers_; }
     [[nodiscard]] bool congested() const noexcept;
     void pump() noexcept;
     bool intents_durable(ClientOp& client) noexcept;
@@ -104,6 +110,8 @@ class Serving {
     std::uint64_t next_token_ = 1;
     History history_ = History::stored;
     bool commit_pending_ = false;
+    bool holds_answers_ = false;
+    std::uint64_t held_after_ = 0;       // number of the last op that may have been answered alone
     bool quiesced_ = false;
     bool stalled_ = false;  // a disk failure: nothing more until stop()
     bool activity_ = false;

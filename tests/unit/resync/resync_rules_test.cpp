@@ -116,6 +116,21 @@ TEST_F(ResyncTest, SessionLostBetweenWantAndContent) {
     }
 }
 
+TEST_F(ResyncTest, BusyApplicationsDoNotKeepItFromEnding) {
+    begin(8);
+    random_ops(40);
+    connect();
+    // Always some op on its way: the wire is much slower than an op alone.
+    random_ops_meanwhile(1'000'000, Duration::microseconds(30));
+    EXPECT_TRUE(world_->run_until([&] { return a_->complete || a_->lost; }, Duration::seconds(20)));
+    EXPECT_TRUE(a_->complete);
+    join();
+    ops_to_come_ = 0;
+    ASSERT_TRUE(world_->run_until([&] { return a_->replica->all_acknowledged(); }));
+    EXPECT_TRUE(b_->failures.empty());
+    expect_equal();
+}
+
 TEST_F(ResyncTest, TargetThatLostItsMemoryAndItsLog) {
     begin(6);
     random_ops(60);
