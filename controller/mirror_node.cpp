@@ -7,6 +7,10 @@
 
 namespace gemel {
 
+namespace {
+constexpr Duration kHelloInterval = Duration::seconds(1);
+}
+
 MirrorNode::MirrorNode(Loop& loop, const Ports& ports, MirrorMachineOptions options,
                        Superblock superblock)
     : loop_(loop),
@@ -67,6 +71,11 @@ void MirrorNode::on_peer_silent() noexcept { step(PeerSilent{}); }
 void MirrorNode::on_peer_alive() noexcept { step(PeerAlive{}); }
 
 void MirrorNode::check_progress() noexcept {
+    if (machine_.has_session() && loop_.now() - last_hello_ >= kHelloInterval) {
+        // A peer that was rebooted within `detect` answers with a reset, and only then is the
+        // session known to be gone.
+        act(SendHello{machine_.make_hello()});
+    }
     const Duration waiting = ports_.replica.waiting_for_peer();
     if (waiting <= detect_) return;
     GEMEL_PROBE("mirror node: an op waited for the peer too long");
@@ -181,6 +190,7 @@ PeerLink* MirrorNode::current_link() noexcept {
 }
 
 void MirrorNode::act(const SendHello& action) {
+    last_hello_ = loop_.now();
     if (PeerLink* link = current_link()) {
         link->send(FrameType::mirror_state, Bytes(encode(action.hello)));
     }

@@ -99,6 +99,7 @@ class MirrorNode final : private ReplicaPortEvents, private PeerLinkHandler {
     std::unordered_map<CommandId, Reply> replies_;
     CommandId next_command_ = 1;
     Duration detect_;
+    Instant last_hello_;
     MirrorState last_state_ = MirrorState::stopped;
     WallTime since_;
     std::function<void(const ControlMessage&)> register_handler_;

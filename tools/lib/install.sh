@@ -29,6 +29,10 @@ test  python3                house rules and test scripts
 test  clang-16               the second compiler: everything builds without a warning there too
 test  groff-base             checks the manual pages
 test  iproute2               two nodes on one machine: network namespaces and their links
+test  nftables               cuts between them, in one direction too
+test  acl                    sets and shows the ACLs that have to be mirrored
+demo  python3                the demo's script, its application and its client
+demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
 fuzz  libclang-rt-16-dev     libFuzzer: tools/dev fuzz
 tidy  clang-format-14        tools/dev fmt

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/cluster.hpp"
+
+#include "engine/io/sim/fabric.hpp"
+#include "tests/sim/node_program.hpp"
+#include "tests/sim/tree_compare.hpp"
+
+namespace gemel::sim {
+
+namespace {
+
+constexpr std::array<const char*, 3> kMachines = {"alpha", "beta", "witness"};
+
+SocketAddress address(const char* text) {
+    const Result<SocketAddress> parsed = SocketAddress::parse(text);
+    GEMEL_ASSERT(parsed.ok());
+    return parsed.value();
+}
+
+}  // namespace
+
+Cluster::Cluster(std::uint64_t seed) : world(seed), names(std::make_unique<ClusterNames>()) {
+    names->node_addresses = {address("10.0.0.1:7800"), address("10.0.0.2:7800")};
+    names->witness_address = address("10.0.0.9:7801");
+    const std::array<SocketAddress, 3> addresses = {
+        names->node_addresses[0], names->node_addresses[1], names->witness_address};
+    for (std::size_t i = 0; i < machines.size(); ++i) {
+        NodeOptions options;
+        options.name = kMachines[i];
+        options.addresses.push_back({addresses[i], 0});
+        options.clock_drift_ppm = static_cast<std::int64_t>(world.prng().below(200)) - 100;
+        machines[i] = &world.add_node(options);
+        FileSystemOptions data;
+        machines[i]->mount(ClusterNames::kData, data);
+        machines[i]->make_directories(ClusterNames::kState);
+    }
+}
+
+Cluster::~Cluster() {
+    for (Node* machine : machines) {
+        if (machine->has_process()) machine->kill_process();
+    }
+}
+
+void Cluster::start(std::size_t machine) {
+    Node& node = *machines[machine];
+    if (node.has_process()) return;
+    node.start([this, machine](SimLoop& loop) -> std::unique_ptr<Program> {
+        if (machine == kWitness) return std::make_unique<WitnessProgram>(loop, *names);
+        auto program = std::make_unique<NodeProgram>(loop, *names, machine, mounts[machine]);
+        programs[machine] = program.get();
+        return program;
+    });
+}
+
+void Cluster::start_all() {
+    for (std::size_t i = 0; i < machines.size(); ++i) start(i);
+}
+
+void Cluster::kill(std::size_t machine) {
+    if (machines[machine]->has_process()) machines[machine]->kill_process();
+}
+
+void Cluster::power_cut(std::size_t machine) { machines[machine]->power_cut(); }
+
+void Cluster::cut(std::size_t from, std::size_t to) {
+    world.fabric().cut(*machines[from], *machines[to]);
+}
+
+void Cluster::heal_all() { world.fabric().heal_all(); }
+
+bool Cluster::is_in_sync() const noexcept {
+    std::size_t primaries = 0;
+    std::size_t secondaries = 0;
+    for (std::size_t i = 0; i < programs.size(); ++i) {
+        if (!machines[i]->has_process() || programs[i]->node() == nullptr) return false;
+        const MirrorState state = programs[i]->node()->machine().state();
+        primaries += state == MirrorState::primary ? 1 : 0;
+        secondaries += state == MirrorState::secondary ? 1 : 0;
+    }
+    return primaries == 1 && secondaries == 1;
+}
+
+SimMount* Cluster::serving() noexcept {
+    SimMount* newest = nullptr;
+    std::uint64_t epoch = 0;
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        if (!machines[i]->has_process() || machines[i]->is_paused()) continue;
+        if (!mounts[i].is_serving()) continue;
+        if (newest == nullptr || mounts[i].epoch() > epoch) {
+            newest = &mounts[i];
+            epoch = mounts[i].epoch();
+        }
+    }
+    return newest;
+}
+
+std::vector<std::string> Cluster::compare() {
+    return compare_trees(*machines[kAlpha]->find(ClusterNames::kData).file_system, "",
+                         *machines[kBeta]->find(ClusterNames::kData).file_system, "");
+}
+
+std::string Cluster::describe() const {
+    std::string text;
+    for (std::size_t i = 0; i < programs.size(); ++i) {
+        text += kMachines[i];
+        text += ": ";
+        if (!machines[i]->has_process() || programs[i]->node() == nullptr) {
+            text += "no process; ";
+            continue;
+        }
+        const MirrorMachine& machine = programs[i]->node()->machine();
+        text += std::string(mirror_state_name(machine.state())) + " (" + machine.reason() + "); ";
+    }
+    return text;
+}
+
+}  // namespace gemel::sim

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/node_program.hpp"
+
+#include <utility>
+
+namespace gemel::sim {
+
+namespace {
+
+constexpr std::array<const char*, 2> kNodes = {"alpha", "beta"};
+
+SessionIdentity identity_of(const char* node) {
+    SessionIdentity identity;
+    identity.cluster = ClusterNames::kCluster;
+    identity.node = node;
+    identity.key.assign(32, std::byte{7});
+    return identity;
+}
+
+}  // namespace
+
+NodeProgram::NodeProgram(SimLoop& loop, const ClusterNames& names, std::size_t index,
+                         SimMount& mount)
+    : loop_(loop),
+      names_(names),
+      index_(index),
+      mount_(mount),
+      identity_(identity_of(kNodes[index])),
+      timer_(loop, [this] { tick(); }) {
+    mount_.abort();
+    if (open()) connect();
+}
+
+NodeProgram::~NodeProgram() { mount_.abort(); }
+
+bool NodeProgram::open() {
+    MirrorStorageOptions options;
+    options.cluster = ClusterNames::kCluster;
+    options.mirror = ClusterNames::kMirror;
+    options.node = kNodes[index_];
+    options.state_directory = ClusterNames::kState;
+    options.volumes.push_back({ClusterNames::kData, ClusterNames::kData});
+    std::string why;
+    auto storage = MirrorStorage::open(loop_, loop_.log(), options, why);
+    if (!storage.ok()) {
+        loop_.log().log(LogLevel::error, why);
+        return false;
+    }
+    storage_ = std::move(storage).value();
+    Replica::Options replica;
+    replica.idle_rounds = 3;
+    replica_ = std::make_unique<EngineReplica>(loop_, loop_.log(), *storage_->intents,
+                                               storage_->volumes, replica);
+    superblocks_ =
+        std::make_unique<SuperblockWriter>(loop_, storage_->directory(), storage_->volumes);
+    arbiter_ = std::make_unique<WitnessArbiter>(loop_, loop_.log(), identity_,
+                                                names_.witness_address, ClusterNames::kMirror);
+    MirrorMachineOptions machine;
+    machine.mirror = ClusterNames::kMirror;
+    machine.node = kNodes[index_];
+    machine.peer = kNodes[1 - index_];
+    machine.is_first = index_ == 0;
+    machine.directories_are_empty = storage_->all_empty;
+    machine.boot = loop_.boot_id();
+    machine.arbiter_name = "the witness";
+    node_ = std::make_unique<MirrorNode>(
+        loop_, MirrorNode::Ports{*replica_, *arbiter_, *this, *this, *superblocks_, *this}, machine,
+        storage_->superblock);
+    return true;
+}
+
+void NodeProgram::connect() {
+    const SocketAddress& own = names_.node_addresses[index_];
+    const SocketAddress& peer = names_.node_addresses[1 - index_];
+    SessionAcceptor::Options options;
+    options.local = own;
+    auto acceptor = SessionAcceptor::listen(loop_, loop_.log(), identity_, options, *this);
+    GEMEL_ASSERT(acceptor.ok());
+    acceptor_ = std::move(acceptor).value();
+    HeartbeatEngine::Options heartbeat;
+    heartbeat.cluster = ClusterNames::kCluster;
+    heartbeat.node = kNodes[index_];
+    heartbeat.key = identity_.key;
+    heartbeat.peers.push_back({kNodes[1 - index_], 1});
+    heartbeat.start = loop_.prng().next();
+    auto heartbeats = HeartbeatOnLoop::start(loop_, std::move(heartbeat), {{own, {peer}}},
+                                             [this](const HeartbeatEngine::Verdict& v) {
+                                                 if (v.change == HeartbeatMonitor::Change::silent) {
+                                                     node_->on_peer_silent();
+                                                 } else {
+                                                     node_->on_peer_alive();
+                                                 }
+                                             });
+    GEMEL_ASSERT(heartbeats.ok());
+    heartbeats_ = std::move(heartbeats).value();
+    if (index_ == 0) {
+        SessionConnector::Options connector;
+        connector.routes.push_back({peer, own});
+        connector.mirror = ClusterNames::kMirror;
+        connector_ = std::make_unique<SessionConnector>(
+            loop_, identity_, std::move(connector), static_cast<SessionConnectorHandler&>(*this));
+    }
+    command(Command::start);
+    tick();
+}
+
+void NodeProgram::tick() {
+    timer_.start(Duration::milliseconds(100));
+    node_->check_progress();
+    if (connector_ && !node_->is_connected() && !connector_->is_running()) connector_->start();
+}
+
+void NodeProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello&) noexcept {
+    node_->on_session(std::move(link));
+}
+
+void NodeProgram::show(MountMode mode, std::function<void(Status, std::string)> done) noexcept {
+    mount_.abort();
+    loop_.post([this, mode, done = std::move(done)] {
+        if (mode == MountMode::serving) {
+            mount_.node = kNodes[index_];
+            mount_.epoch = [this] { return node_->machine().known().epoch; };
+            mount_.serve(replica_->replica(), loop_);
+        }
+        done(Status(), "");
+    });
+}
+
+// Applications are killed: what they had in flight has no outcome.
+void NodeProgram::drain(std::function<void(Status, std::string)> done) noexcept {
+    mount_.abort();
+    loop_.post([done = std::move(done)] { done(Status(), ""); });
+}
+
+void NodeProgram::event(const std::string&, LogLevel level, const std::string& kind,
+                        const std::string& text) noexcept {
+    loop_.log().log(level, kind + ": " + text);
+}
+
+WitnessProgram::WitnessProgram(SimLoop& loop, const ClusterNames& names)
+    : identity_(identity_of("witness")) {
+    std::string why;
+    auto store = RegisterStore::open(loop, loop.log(), ClusterNames::kState, why);
+    if (!store.ok()) {
+        loop.log().log(LogLevel::error, why);
+        return;
+    }
+    store_ = std::move(store).value();
+    server_ = std::make_unique<WitnessServer>(loop, loop.log(), *store_);
+    SessionAcceptor::Options options;
+    options.local = names.witness_address;
+    auto acceptor = SessionAcceptor::listen(loop, loop.log(), identity_, options, *this);
+    GEMEL_ASSERT(acceptor.ok());
+    acceptor_ = std::move(acceptor).value();
+}
+
+WitnessProgram::~WitnessProgram() = default;
+
+void WitnessProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
+    server_->on_session(std::move(link), peer.cluster, peer.node);
+}
+
+}  // namespace gemel::sim
