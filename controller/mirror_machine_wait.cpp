@@ -15,6 +15,10 @@ namespace {
 // keeps away from the epochs that the other may be given meanwhile.
 constexpr std::uint64_t kForcedJump = 1024;
 
+// A node's durable epoch follows the register's: by one for a swap that was won and not stored yet,
+// once more for each crash in that moment. Further behind, its state is an older one put back.
+constexpr std::uint64_t kEpochLagMax = 8;
+
 }  // namespace
 
 void MirrorMachine::evaluate() {
@@ -101,8 +105,7 @@ void MirrorMachine::evaluate_sole_restarted() {
             "gone: restore its state directory, or 'gemel promote " +
             options_.mirror + " --force' where the newest data are");
     }
-    // A node's durable epoch follows the register's by at most two (mirror_machine.hpp, M1).
-    if (superblock_.epoch + 2 < known_.epoch || !superblock_.is_consistent) {
+    if (superblock_.epoch + kEpochLagMax < known_.epoch || !superblock_.is_consistent) {
         return explain("the register names this node as the only one in sync at epoch " +
                        std::to_string(known_.epoch) + ", but its state is that of epoch " +
                        std::to_string(superblock_.epoch) + ": it was restored from a backup");
@@ -174,7 +177,7 @@ void MirrorMachine::evaluate_rebooted() {
 
 bool MirrorMachine::is_fit() const noexcept {
     return superblock_.is_consistent && !superblock_.histories.empty() && !may_not_claim_ &&
-           superblock_.epoch + 2 >= known_.epoch;
+           superblock_.epoch + kEpochLagMax >= known_.epoch;
 }
 
 void MirrorMachine::yield_first(const std::string& to_whom) {

@@ -270,13 +270,13 @@ TEST_F(ElectionScenario, SwapExchangesTheRolesAndLosesNothing) {
 TEST_F(ElectionScenario, SwapWhoseReceiverDiesGoesBack) {
     pair();
     const int op = acked(kAlpha);
+    world.cut(kBeta, kArbiter, true);  // it cannot begin before it dies
     world.command(kAlpha, Command::swap);
     ASSERT_TRUE(world.run_until([&] { return world.recorded().serving == "beta"; }, kLong));
     world.power_cut(kBeta);
-    if (world.recorded().is_only("beta")) GTEST_SKIP() << "beta was quicker with this seed";
     ASSERT_TRUE(reaches(kAlpha, MirrorState::alone));
     EXPECT_TRUE(world.has(kAlpha, op));
-    world.boot(kBeta);
+    world.heal();
     EXPECT_TRUE(pairs_again());
 }
 

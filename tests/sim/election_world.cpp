@@ -379,11 +379,12 @@ std::string ElectionWorld::finish() {
     const auto healed = [this] { return is_paired() && disks_[0].content == disks_[1].content; };
     if (!run_until(healed, Duration::seconds(90)) && broken_.empty()) {
         // Two faults may leave what only a person can decide.
-        for (int node = 0; node < 2; ++node) {
-            if (reason(node).find("'gemel promote") == std::string::npos) continue;
-            const int chosen = register_.serving == name_of(0) ? 0 : 1;
-            command(chosen, Command::promote_force);
-            break;
+        const auto asks = [this] {
+            return reason(0).find("'gemel promote") != std::string::npos ||
+                   reason(1).find("'gemel promote") != std::string::npos;
+        };
+        if (run_until(asks, Duration::seconds(5))) {
+            command(register_.serving == name_of(0) ? 0 : 1, Command::promote_force);
         }
     }
     if (!run_until(healed, Duration::seconds(90)) && broken_.empty()) {
