@@ -19,7 +19,9 @@ SocketAddress address(const char* text) {
 
 }  // namespace
 
-Cluster::Cluster(std::uint64_t seed) : world(seed), names(std::make_unique<ClusterNames>()) {
+Cluster::Cluster(std::uint64_t seed, Mutant mutant)
+    : world(seed), names(std::make_unique<ClusterNames>()) {
+    names->mutant = mutant;
     names->node_addresses = {address("10.0.0.1:7800"), address("10.0.0.2:7800")};
     names->witness_address = address("10.0.0.9:7801");
     const std::array<SocketAddress, 3> addresses = {

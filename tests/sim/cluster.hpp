@@ -6,6 +6,7 @@
 
 #include "engine/io/sim/node.hpp"
 #include "engine/io/sim/world.hpp"
+#include "tests/sim/mutants.hpp"
 #include "tests/sim/workload.hpp"
 
 #include <array>
@@ -22,7 +23,7 @@ class Cluster {
    public:
     static constexpr std::size_t kAlpha = 0, kBeta = 1, kWitness = 2;
 
-    explicit Cluster(std::uint64_t seed);
+    explicit Cluster(std::uint64_t seed, Mutant mutant = Mutant::none);
     ~Cluster();
 
     // Starts the machine's process; no effect while it has one.

@@ -18,7 +18,7 @@
 namespace gemel::sim {
 namespace {
 
-constexpr std::uint64_t kSeedsDefault = 300;
+constexpr std::uint64_t kSeedsDefault = 100;
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
     const char* text = std::getenv(variable);
@@ -27,8 +27,8 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
 
 class Campaign {
    public:
-    explicit Campaign(std::uint64_t seed)
-        : cluster_(seed),
+    explicit Campaign(std::uint64_t seed, Mutant mutant = Mutant::none)
+        : cluster_(seed, mutant),
           workload_(
               cluster_.world, {}, [this] { return cluster_.serving(); },
               [this](const std::string& what) { cluster_.failures.push_back(what); }) {}
@@ -132,8 +132,9 @@ class Campaign {
 
 TEST(Cluster, LosesNothingAcknowledgedAndHealsUnderSingleFaults) {
     const std::uint64_t one = number_from("GEMEL_SEED", 0);
-    const std::uint64_t first = one != 0 ? one : 1;
-    const std::uint64_t last = one != 0 ? one : number_from("GEMEL_SEEDS", kSeedsDefault);
+    const std::uint64_t first = one != 0 ? one : number_from("GEMEL_FIRST", 1);
+    const std::uint64_t last =
+        one != 0 ? one : first + number_from("GEMEL_SEEDS", kSeedsDefault) - 1;
     std::uint64_t acknowledged = 0;
     for (std::uint64_t seed = first; seed <= last; ++seed) {
         Campaign campaign(seed);
@@ -145,6 +146,26 @@ TEST(Cluster, LosesNothingAcknowledgedAndHealsUnderSingleFaults) {
     }
     std::cout << last - first + 1 << " seeds, " << acknowledged << " ops acknowledged\n";
     EXPECT_GT(acknowledged, (last - first + 1) * 20);
+}
+
+// How many seeds it takes to catch a deliberately broken engine; 0: it was not caught.
+std::uint64_t seeds_to_catch(Mutant mutant) {
+    constexpr std::uint64_t kSeedsMax = 200;
+    for (std::uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
+        const std::string failure = Campaign(seed, mutant).run();
+        if (failure.empty()) continue;
+        std::cout << "caught by seed " << seed << ": " << failure << '\n';
+        return seed;
+    }
+    return 0;
+}
+
+TEST(Cluster, CatchesAnEngineThatAcknowledgesBeforeItShips) {
+    EXPECT_NE(seeds_to_catch(Mutant::acknowledge_early), 0U);
+}
+
+TEST(Cluster, CatchesAnEngineThatForgetsIntents) {
+    EXPECT_NE(seeds_to_catch(Mutant::forget_intents), 0U);
 }
 
 TEST(Cluster, IsTheSameForTheSameSeed) {

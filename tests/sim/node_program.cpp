@@ -47,6 +47,9 @@ bool NodeProgram::open() {
         return false;
     }
     storage_ = std::move(storage).value();
+    if (names_.mutant == Mutant::forget_intents) {
+        storage_->intents = std::make_unique<ForgetfulIntents>(std::move(storage_->intents));
+    }
     Replica::Options replica;
     replica.idle_rounds = 3;
     replica_ = std::make_unique<EngineReplica>(loop_, loop_.log(), *storage_->intents,
@@ -111,6 +114,9 @@ void NodeProgram::tick() {
 }
 
 void NodeProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello&) noexcept {
+    if (names_.mutant == Mutant::acknowledge_early) {
+        link = std::make_unique<EarlyAckLink>(loop_, std::move(link));
+    }
     node_->on_session(std::move(link));
 }
 

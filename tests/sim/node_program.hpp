@@ -12,6 +12,7 @@
 #include "engine/io/sim/loop.hpp"
 #include "netdev/heartbeat_on_loop.hpp"
 #include "netdev/session_acceptor.hpp"
+#include "tests/sim/mutants.hpp"
 #include "tests/sim/workload.hpp"
 
 #include <memory>
@@ -27,6 +28,7 @@ struct ClusterNames {
     static constexpr const char* kData = "/data";
     std::array<SocketAddress, 2> node_addresses;
     SocketAddress witness_address;
+    Mutant mutant = Mutant::none;
 };
 
 class NodeProgram final : public Program,
