@@ -25,7 +25,9 @@ enum class SwapOutcome : std::uint8_t {
 struct ReadAnswer {
     // ok; disconnected: nobody answered; refused, corrupt, foreign: the arbiter says why in `text`.
     Status status;
-    RegisterValue current;  // when ok; empty when nothing was ever recorded
+    // When ok; empty when nothing was ever recorded. When not ok: empty, or a copy that a forced
+    // proposal may follow all the same, where this node keeps one itself.
+    RegisterValue current;
     std::string text;       // a sentence for people, when not ok
 };
 struct SwapAnswer {

@@ -59,7 +59,7 @@ void NoArbiter::expired() {
     }
     const RegisterValue own = local_.read();
     if (own.is_only(options_.node)) return answer_read({Status(), own, {}});
-    answer_read({Status(Code::disconnected), {}, options_.peer + " does not answer"});
+    answer_read({Status(Code::disconnected), own, options_.peer + " does not answer"});
 }
 
 // --- Reading -------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ void NoArbiter::read(std::function<void(const ReadAnswer&)> done) noexcept {
     // Nobody but this node may change what names it alone.
     if (own.is_only(options_.node)) return answer_read({Status(), own, {}});
     answer_read({Status(Code::disconnected),
-                 {},
+                 own,
                  "there is no arbiter, and " + options_.peer +
                      " is not connected: a person may decide by 'gemel promote --force'"});
 }

@@ -275,7 +275,7 @@ void MirrorMachine::handle(const RegisterRead& event) {
     if (!ok) arbiter_trouble_ = event.answer.text;
     switch (phase_) {
         case Phase::forcing:
-            if (!ok) return force_without_vote();
+            if (!ok && event.answer.current.is_empty()) return force_without_vote();
             learn(event.answer.current);
             return force_with_vote();
         case Phase::wait:

@@ -19,12 +19,12 @@ PYTHON = "/usr/bin/python3"
 
 class MirrorTest(unittest.TestCase):
     def setUp(self):
-        self.lab = Lab(default_binaries())
-        self.addCleanup(self.lab.close)
+        self.lab = self.make_lab()
 
-    def stop_everything(self):
-        for node in ("alpha", "beta"):
-            self.lab[node].kill_daemon(15)
+    def make_lab(self, **options):
+        lab = Lab(default_binaries(), **options)
+        self.addCleanup(lab.close)
+        return lab
 
     def assert_equal_copies(self):
         differences = compare(self.lab["alpha"].bare, self.lab["beta"].bare)
@@ -104,6 +104,22 @@ class MirrorTest(unittest.TestCase):
             self.assertIn(os.strerror(errno.EROFS), refusal.stderr)
             lab.gemel(serving, "release", "data")
             self.assertIn("secret", lab[serving].inside("ls", DATA_PATH).stdout)
+
+    def test_without_an_arbiter_a_person_decides(self):
+        lab = self.make_lab(arbiter="none")
+        with lab.explained():
+            lab.start("alpha", "beta")
+            serving, other = lab.wait_pair()
+            lab[serving].inside("sh", "-c", f"echo kept >{DATA_PATH}/file")
+            lab[serving].kill_daemon()
+            lab.wait_state(other, "wait")
+            refused = lab.gemel(other, "promote", "data", check=False)
+            self.assertEqual(refused.returncode, 1)
+            lab.gemel(other, "promote", "data", "--force")
+            lab.wait_state(other, "alone")
+            self.assertEqual(lab[other].inside("cat", f"{DATA_PATH}/file").stdout, "kept\n")
+            lab.start(serving)
+            self.assertEqual(lab.wait_pair(), (other, serving))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/gemeld/fuse_mounts.hpp"
 
-#include <cerrno>
-#include <fcntl.h>
-#include <unistd.h>
 #include <utility>
 
 namespace gemel {
@@ -15,9 +12,8 @@ class FuseMounts::FlushJob final : public Job {
     void run() noexcept override {
         status = Status();
         for (const std::string& path : paths) {
-            const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            if (fd < 0 || syncfs(fd) != 0) status = Status::from_errno(errno);
-            if (fd >= 0) close(fd);
+            const Status written = VolumeMount::write_back(path);
+            if (!written.ok()) status = written;
         }
     }
     void done() noexcept override { std::exchange(callback, nullptr)(status); }

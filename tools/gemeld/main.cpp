@@ -8,8 +8,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <memory>
+#include <sys/file.h>
 #include <system_error>
 
 namespace gemel {
@@ -26,6 +28,16 @@ bool make_directory(const std::string& path, std::string& why) {
     if (!error) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
     if (error) why = path + " can't be made: " + error.message();
     return !error;
+}
+
+// One daemon a state directory, until this process is gone with everything it had under way: two
+// would each go on from what they once read there, and a witness would answer registers that
+// another has changed.
+bool lock_directory(const std::string& path, std::string& why) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;  // kept open on purpose
+    why = "another gemeld uses " + path;
+    return false;
 }
 
 int fail(LogSink& log, const std::string& why) {
@@ -89,6 +101,9 @@ int run(const DaemonOptions& options) {
     std::string why;
     if (!make_directory(options.state_directory, why)) return fail(*log, why);
     if (!make_directory(options.run_directory, why)) return fail(*log, why);
+    if (options.mode != DaemonMode::guard && !lock_directory(options.state_directory, why)) {
+        return fail(*log, why);
+    }
     switch (options.mode) {
         case DaemonMode::node:
             return run_daemon<NodeDaemon>(*log, *config.config, options);

@@ -73,13 +73,15 @@ MirrorMachineOptions MirrorHost::machine_options(const Arbiter& arbiter) {
     return options;
 }
 
-void MirrorHost::start(std::unique_ptr<Arbiter> arbiter) {
+void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
+                       const std::function<void(MirrorNode&)>& prepare) {
     GEMEL_ASSERT(replica_ != nullptr && node_ == nullptr);
     arbiter_ = std::move(arbiter);
     node_ = std::make_unique<MirrorNode>(
         world_.loop,
         MirrorNode::Ports{*replica_, *arbiter_, *mounts_, *service_, *superblocks_, world_.events},
         machine_options(*arbiter_), storage_->superblock);
+    prepare(*node_);
     node_->command(Command::start, [](bool, const std::string&) {});
 }
 
@@ -91,6 +93,18 @@ VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
     const DirtyMap& dirty = replica().dirty_map(index);
     status.dirty_objects = dirty.object_count();
     status.dirty_bytes = dirty.content_bytes();
+    const ResyncProgress& progress = replica_->resync_progress();
+    if (index == 0 && progress.running) {
+        // One session fills all volumes of the mirror; the figures stand with the first.
+        ResyncStatus resync;
+        resync.done_bytes = progress.done_bytes;
+        resync.total_bytes = progress.total_bytes;
+        resync.rate_bytes_per_s = progress.rate_bytes_per_s;
+        if (progress.rate_bytes_per_s > 0 && progress.total_bytes >= progress.done_bytes) {
+            resync.eta_s = (progress.total_bytes - progress.done_bytes) / progress.rate_bytes_per_s;
+        }
+        status.resync = resync;
+    }
     return status;
 }
 

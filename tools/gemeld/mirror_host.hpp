@@ -39,8 +39,9 @@ class MirrorHost {
     // Covers the paths, opens the storage; `why` is a sentence for people on failure. Waits for the
     // disk.
     Status open(std::string& why);
-    // Begins to take part. Requires: open() succeeded. `arbiter` is this mirror's.
-    void start(std::unique_ptr<Arbiter> arbiter);
+    // Begins to take part, after `prepare` has seen the node. Requires: open() succeeded. `arbiter`
+    // is this mirror's.
+    void start(std::unique_ptr<Arbiter> arbiter, const std::function<void(MirrorNode&)>& prepare);
 
     [[nodiscard]] const std::string& name() const noexcept { return mirror_.name; }
     [[nodiscard]] const std::string& peer() const { return mirror_.peer_of(place_.node); }

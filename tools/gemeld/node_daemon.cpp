@@ -6,6 +6,8 @@
 #include "tools/gemeld/service_notify.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace gemel {
@@ -35,7 +37,8 @@ bool NodeDaemon::start(std::string& why) {
     // The control socket first: it tells two daemons on one run directory apart, before any mount.
     control_ = std::make_unique<ControlServer>(loop_, static_cast<ControlApi&>(*this), events_);
     if (!control_->start(options_.run_directory, why).ok()) return false;
-    if (!open_mirrors(why) || !listen(why) || !start_heartbeats(why)) return false;
+    if (!open_registers(why) || !open_mirrors(why) || !listen(why) || !start_heartbeats(why))
+        return false;
     signals_ = SignalWatch::create(loop_, [this] { begin_stop(); });
     for (Hosted& hosted : mirrors_) start_mirror(hosted);
     tick();
@@ -108,16 +111,46 @@ bool NodeDaemon::start_heartbeats(std::string& why) {
     return heartbeats_ != nullptr;
 }
 
-std::unique_ptr<Arbiter> NodeDaemon::make_arbiter(const MirrorConfig& mirror) {
-    GEMEL_ASSERT(config_.arbiter.kind == ArbiterKind::witness);
-    return std::make_unique<WitnessArbiter>(loop_, log_, identity_, config_.arbiter.address,
-                                            mirror.name);
+bool NodeDaemon::open_registers(std::string& why) {
+    if (config_.arbiter.kind != ArbiterKind::none) return true;
+    const std::string directory = options_.state_directory + "/registers";
+    std::error_code error;
+    std::filesystem::create_directory(directory, error);
+    if (error) {
+        why = directory + " can't be made: " + error.message();
+        return false;
+    }
+    auto store = RegisterStore::open(loop_, log_, directory, why);
+    if (!store.ok()) return false;
+    registers_ = std::move(store).value();
+    return true;
+}
+
+void NodeDaemon::start_without_arbiter(MirrorHost& host) {
+    local_registers_.push_back(
+        std::make_unique<StoredRegister>(*registers_, config_.cluster, host.name()));
+    auto arbiter = std::make_unique<NoArbiter>(
+        loop_, *local_registers_.back(),
+        NoArbiter::Options{options_.node, host.peer(), host.connects()});
+    NoArbiter& both = *arbiter;
+    host.start(std::move(arbiter), [&both](MirrorNode& node) {
+        both.set_send(
+            [&node](const ControlMessage& message) { return node.send_register_message(message); });
+        node.set_register_handler(
+            [&both](const ControlMessage& message) { both.on_message(message); });
+    });
 }
 
 void NodeDaemon::start_mirror(Hosted& hosted) {
     MirrorHost& host = *hosted.host;
-    const MirrorConfig& mirror = *config_.find_mirror(host.name());
-    host.start(make_arbiter(mirror));
+    if (config_.arbiter.kind == ArbiterKind::none) {
+        start_without_arbiter(host);
+    } else {
+        GEMEL_ASSERT(config_.arbiter.kind == ArbiterKind::witness);
+        host.start(std::make_unique<WitnessArbiter>(loop_, log_, identity_, config_.arbiter.address,
+                                                    host.name()),
+                   [](MirrorNode&) {});
+    }
     ++mirrors_running_;
     if (!host.connects()) return;
     SessionConnector::Options options;

@@ -3,9 +3,11 @@
 // control socket, and the end on SIGTERM. Wiring only.
 #pragma once
 
+#include "controller/arbiter_none.hpp"
 #include "controller/config.hpp"
 #include "controller/control_server.hpp"
 #include "controller/event_log.hpp"
+#include "controller/register_store.hpp"
 #include "engine/io/uring/uring_loop.hpp"
 #include "netdev/heartbeat_thread.hpp"
 #include "netdev/session_acceptor.hpp"
@@ -45,7 +47,8 @@ class NodeDaemon final : private ControlApi, private SessionHandler, private Mir
     void begin_stop() noexcept;
     void stopped_one() noexcept;
     [[nodiscard]] Hosted* find(const std::string& mirror) noexcept;
-    [[nodiscard]] std::unique_ptr<Arbiter> make_arbiter(const MirrorConfig& mirror);
+    bool open_registers(std::string& why);
+    void start_without_arbiter(MirrorHost& host);
 
     // ControlApi
     NodeStatus status() override;
@@ -64,6 +67,9 @@ class NodeDaemon final : private ControlApi, private SessionHandler, private Mir
     EventLog events_;
     SessionIdentity identity_;
     std::unique_ptr<VirtualIp> virtual_ip_;
+    // Arbiter kind none: the registers live here.
+    std::unique_ptr<RegisterStore> registers_;
+    std::vector<std::unique_ptr<LocalRegister>> local_registers_;
     std::vector<Hosted> mirrors_;
     std::vector<std::string> peers_;  // of all mirrors; index as in the heartbeats
     std::vector<std::unique_ptr<SessionAcceptor>> acceptors_;
