@@ -134,10 +134,11 @@ bool DirtyMap::marked_absent(ObjectId object) const noexcept {
 void DirtyMap::follow(ObjectId object, bool was_absent) noexcept {
     const DirtyObject* dirty = find(object);
     const bool absent = dirty != nullptr && dirty->absent;
-    if (dirty != nullptr && dirty->names && !absent)
+    if (dirty != nullptr && dirty->names && !absent) {
         names_.insert(object);
-    else
+    } else {
         names_.erase(object);
+    }
     if (absent && !was_absent) ++absent_count_;
     if (!absent && was_absent) --absent_count_;
 }
