@@ -205,6 +205,9 @@ class MirrorStorage::Opening {
                                    ? " (its file system lacks trusted attributes or file handles)"
                                    : ""));
         }
+        if (volume.value()->was_restored()) {
+            storage_->superblock.volumes[index].must_compare = true;
+        }
         const Result<bool> empty = volume.value()->is_empty();
         if (!empty.ok()) {
             return refuse(empty.status(), path + " can't be read: " + empty.status().to_string());

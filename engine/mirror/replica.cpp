@@ -23,12 +23,19 @@ class Replica::Impl final : public PeerLinkHandler {
           syncs(context),
           serving(context, syncs),
           following(context, syncs),
-          rounds(context, syncs, [this] { return serving.take_activity(); }) {}
+          rounds(context, syncs, [this] { return serving.take_activity(); }) {
+        for (const auto& volume : volumes) {
+            volume->set_writeback_failure_handler([this](Status status) {
+                context.local_failure(status, "written data were lost on this node's disk");
+            });
+        }
+    }
 
     void on_frame(FrameType type, Bytes payload) noexcept override;
     void on_lost(Status reason) noexcept override;
     void take_link(std::unique_ptr<PeerLink> link) noexcept;
     void end_session() noexcept;
+    void release_orphans() noexcept;
     [[nodiscard]] bool follows() const noexcept {
         return context.role == ReplicaRole::secondary || context.role == ReplicaRole::target;
     }
@@ -56,6 +63,32 @@ void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
     if (!status.ok()) {
         GEMEL_PROBE("replica: a frame that does not belong here ends the session");
         on_lost(status);
+    }
+}
+
+// Whoever had them open is gone with the mount of an earlier service. Ordinary ops, so that the
+// other copy loses them too.
+void Replica::Impl::release_orphans() noexcept {
+    class Release final : public ClientOp {
+       public:
+        void on_complete(Status) noexcept override { delete this; }
+    };
+    for (std::uint16_t i = 0; i < context.volumes.size(); ++i) {
+        std::vector<ListedEntry> orphans;
+        for (std::uint64_t position = 0;;) {
+            const std::size_t before = orphans.size();
+            const Status listed =
+                context.volumes[i]->list(kOrphanDirectory, position, 1000, orphans);
+            if (!listed.ok() || orphans.size() == before) break;
+            position = orphans.back().next;
+        }
+        for (const ListedEntry& orphan : orphans) {
+            auto* release = new Release;
+            release->op.kind = OpKind::release_orphan;
+            release->op.volume = i;
+            release->op.object = orphan.id;
+            serving.submit(*release);
+        }
     }
 }
 
@@ -158,6 +191,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     context.role = ReplicaRole::alone;
     impl_->serving.begin_alone(continues);
     impl_->rounds.start();
+    if (!continues) impl_->release_orphans();
 }
 
 void Replica::history_stored(Status status) noexcept { impl_->serving.history_stored(status); }

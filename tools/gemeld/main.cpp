@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <system_error>
 
 namespace gemel {
@@ -38,6 +39,14 @@ bool lock_directory(const std::string& path, std::string& why) {
     if (fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;  // kept open on purpose
     why = "another gemeld uses " + path;
     return false;
+}
+
+// A volume keeps a thousand descriptors, which is all that a shell's soft limit allows a process.
+void allow_many_files() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int fail(LogSink& log, const std::string& why) {
@@ -79,6 +88,20 @@ int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options)
     return kExitDone;
 }
 
+// What the configuration may say and this version does not do yet: refused, never ignored.
+bool is_served(const Config& config, const DaemonOptions& options) {
+    bool served = true;
+    for (const MirrorConfig& mirror : config.mirrors) {
+        if (mirror.exclude.empty()) continue;
+        std::fprintf(stderr,
+                     "%s: 'exclude' in [mirror.%s] is not served by this version, which mirrors "
+                     "everything: remove it\n",
+                     options.config_file.c_str(), mirror.name.c_str());
+        served = false;
+    }
+    return served;
+}
+
 int run(const DaemonOptions& options) {
     const std::unique_ptr<LogSink> log = make_stderr_log(options.debug);
     ConfigContext context;
@@ -90,7 +113,7 @@ int run(const DaemonOptions& options) {
     for (const ConfigError& error : config.errors) {
         std::fprintf(stderr, "%s\n", error.to_string().c_str());
     }
-    if (!config.config) return kExitUsage;
+    if (!config.config || !is_served(*config.config, options)) return kExitUsage;
     if (options.mode != DaemonMode::witness && config.config->find_node(options.node) == nullptr) {
         std::fprintf(stderr,
                      "gemeld: %s has no [node.%s]: --node NAME says which of its nodes this "
@@ -98,6 +121,7 @@ int run(const DaemonOptions& options) {
                      options.config_file.c_str(), options.node.c_str());
         return kExitUsage;
     }
+    allow_many_files();
     std::string why;
     if (!make_directory(options.state_directory, why)) return fail(*log, why);
     if (!make_directory(options.run_directory, why)) return fail(*log, why);
