@@ -261,6 +261,7 @@ void Fabric::finish_attempt(std::uint64_t id) noexcept {
     Connection* connection = find(attempt.connection);
     SimLoop& loop = attempt.node->loop();
     if (connection == nullptr || connection->ends[0].state != EndState::open) {
+        forget_if_over(attempt.connection);
         loop.turn([&] { attempt.handler->on_connect_failed(Status::from_errno(ECONNRESET)); });
         return;
     }
