@@ -39,6 +39,16 @@ bool same_inode(const FileStat& a, const FileStat& b) noexcept {
     return a.inode == b.inode && a.device == b.device;
 }
 
+// Searching it should leave no access time, which only its owner and root may ask for.
+Fd open_parent(Fd directory) noexcept {
+    constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    int fd = uninterrupted([&] { return ::openat(directory.value, "..", kFlags | O_NOATIME); });
+    if (fd == -1 && errno == EPERM) {
+        fd = uninterrupted([&] { return ::openat(directory.value, "..", kFlags); });
+    }
+    return Fd{fd};
+}
+
 // The last component of the path that the kernel knows for it, while that path fits a page.
 std::optional<std::string> name_from_proc(Fd directory) {
     char path[PATH_MAX];
@@ -74,10 +84,9 @@ Status PosixVfs::read_directory(Fd directory, std::uint64_t position, std::size_
 Result<Vfs::Location> PosixVfs::locate(Fd directory) noexcept {
     const auto self = stat(directory);
     if (!self.ok()) return self.status();
-    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME;
-    const int descriptor = uninterrupted([&] { return ::openat(directory.value, "..", flags); });
-    if (descriptor == -1) return last_error();
-    ScopedFd parent(*this, Fd{descriptor});
+    const Fd up = open_parent(directory);
+    if (!up.is_open()) return last_error();
+    ScopedFd parent(*this, up);
 
     // The path may be out of date by the time it is read, end in " (deleted)", or be too long for
     // the kernel to say; so it is a guess that is checked, and the parent is searched otherwise.

@@ -66,12 +66,14 @@ Status Ring::set_up(unsigned entries) noexcept {
 }
 
 Ring::~Ring() {
+    bool io_op_outlives_its_loop = false;
     while (in_flight_ > 0) {
         prepare_raw(0, [&](io_uring_sqe* entry) {
             io_uring_prep_cancel64(entry, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
         });
         submit_and_wait(Duration::milliseconds(100));
-        complete([](IoOp&, int) noexcept { GEMEL_ASSERT(!"an IoOp outlives its loop"); });
+        complete([&](IoOp&, int) noexcept { io_op_outlives_its_loop = true; });
+        GEMEL_ASSERT(!io_op_outlives_its_loop);
     }
     if (is_set_up_) io_uring_queue_exit(&ring_);
     if (buffer_ring_ != nullptr) ::munmap(buffer_ring_, kBufferRingSize);

@@ -106,6 +106,7 @@ void StreamCore::send(Bytes head, Bytes body) noexcept {
     GEMEL_ASSERT(sending_.empty());
     iovec parts[] = {part_of(pending_), part_of(head), part_of(body)};
     std::size_t taken = offer(parts);
+    if (!failure_.ok()) return;
     const std::size_t from_pending = std::min(taken, pending_.size());
     taken -= from_pending;
     const std::size_t from_head = std::min(taken, head.size());
