@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -49,6 +50,19 @@ unsigned long same_restrictions(const std::string& path) {
     if ((info.f_flag & ST_NODEV) != 0) flags |= MS_NODEV;
     if ((info.f_flag & ST_NOEXEC) != 0) flags |= MS_NOEXEC;
     return flags;
+}
+
+// In the child of a fork; reports an errno (0: done) and ends. System calls only: other threads
+// may have held any lock.
+[[noreturn]] void write_back_and_report(const char* path, int report) noexcept {
+    constexpr int kReport = 3;
+    int error = 0;
+    // The copies of the devices' descriptors above all: they would keep the connections alive.
+    if (::dup2(report, kReport) != kReport || ::close_range(kReport + 1, ~0U, 0) != 0) ::_exit(1);
+    const int fd = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || ::syncfs(fd) != 0) error = errno;
+    if (::write(kReport, &error, sizeof error) != sizeof error) ::_exit(1);
+    ::_exit(0);
 }
 
 }  // namespace
@@ -368,6 +382,26 @@ Status VolumeMount::abort(std::string& why) noexcept {
         written == 1 ? Status() : failed("abort the FUSE mount of '" + path_ + "'", why);
     ::close(fd);
     return status;
+}
+
+Status VolumeMount::write_back(const std::string& path) noexcept {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return Status::from_errno(errno);
+    const pid_t child = ::fork();
+    if (child == 0) write_back_and_report(path.c_str(), ends[1]);
+    const Status forked = child < 0 ? Status::from_errno(errno) : Status();
+    ::close(ends[1]);
+    int error = EIO;  // of a child that died
+    ssize_t size = 0;
+    do {
+        size = forked.ok() ? ::read(ends[0], &error, sizeof error) : 0;
+    } while (size < 0 && errno == EINTR);
+    ::close(ends[0]);
+    if (!forked.ok()) return forked;
+    // Whoever reaps every child of the process may have been quicker.
+    while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return error == 0 ? Status() : Status::from_errno(error);
 }
 
 Status VolumeMount::detach_fuse(std::string& why) noexcept {

@@ -69,6 +69,11 @@ class VolumeMount {
     // Gives the directory back: no FUSE mount, no guard, no private bind.
     Status uncover(std::string& why) noexcept;
 
+    // Has the kernel write back what applications changed through mappings of `path`'s mount.
+    // Waits for the answers to that, so not from the loop that gives them; done by a process of
+    // its own, because a thread of the answering process would keep it from dying (README.md).
+    static Status write_back(const std::string& path) noexcept;
+
     [[nodiscard]] bool is_fuse_mounted() const noexcept { return fuse_device_minor_ != 0; }
     // st_dev of the FUSE mount is makedev(0, this); 0 where none is mounted. Also the name of the
     // connection in /sys/fs/fuse/connections.

@@ -182,6 +182,22 @@ TEST_F(FuseMount, AbortFailsRequestsAndLeavesTheDeadMountToItsUsers) {
     ::close(fd);
 }
 
+TEST_F(FuseMount, MappedChangesAreWrittenBackOnRequest) {
+    MountedVolume volume(base_.path());
+    const int fd = ::open(volume.path("kept").c_str(), O_RDWR);
+    ASSERT_GE(fd, 0);
+    void* map = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ASSERT_NE(map, MAP_FAILED);
+    static_cast<char*>(map)[0] = 'K';
+    EXPECT_TRUE(VolumeMount::write_back(volume.path()).ok());
+    EXPECT_EQ(get(volume.bare_path("kept")), "Kept");
+    ::munmap(map, 4096);
+    ::close(fd);
+    EXPECT_TRUE(VolumeMount::write_back(volume.path("missing")).is_errno(ENOENT));
+    volume.abort();
+    EXPECT_FALSE(VolumeMount::write_back(volume.path("x")).ok());
+}
+
 TEST_F(FuseMount, ReadOnlyMountShowsAndRefuses) {
     { MountedVolume serving(base_.path()); }
     MountedVolume volume(base_.path(), true);
