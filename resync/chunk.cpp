@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resync/chunk.hpp"
 
-#include <unistd.h>
+#include "engine/base/assert.hpp"
 
 #include <algorithm>
-
-#include "engine/base/assert.hpp"
+#include <unistd.h>
 
 namespace gemel {
 
@@ -64,8 +63,8 @@ Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size,
         if (!hole.ok() || hole.value() <= data.value()) break;
         // Blocks that hold any data, whatever granularity the file system has.
         const std::uint64_t begin = (data.value() - offset) / kChunkBlock * kChunkBlock;
-        const std::uint64_t end = std::min(
-            (hole.value() - offset + kChunkBlock - 1) / kChunkBlock * kChunkBlock, size);
+        const std::uint64_t end =
+            std::min((hole.value() - offset + kChunkBlock - 1) / kChunkBlock * kChunkBlock, size);
         if (!chunk.segments.empty() && chunk.segments.back().end >= begin) {
             chunk.segments.back().end = static_cast<std::uint32_t>(end);
         } else {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// A piece of a file's content as it is compared and sent: which 4 KiB blocks hold data, and the data.
-// What the file system calls a hole (also an allocated range never written) and what lies behind the
-// end of the file is no data.
+// A piece of a file's content as it is compared and sent: which 4 KiB blocks hold data, and the
+// data. What the file system calls a hole (also an allocated range never written) and what lies
+// behind the end of the file is no data.
 #pragma once
-
-#include <cstdint>
-#include <vector>
 
 #include "engine/base/bytes.hpp"
 #include "engine/base/checksum.hpp"
 #include "engine/base/status.hpp"
 #include "engine/io/vfs.hpp"
+
+#include <cstdint>
+#include <vector>
 
 namespace gemel {
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resync/messages.hpp"
 
-#include <sys/stat.h>
-
-#include <algorithm>
-
 #include "engine/mirror/messages.hpp"
 #include "engine/mirror/op_codec.hpp"
+
+#include <algorithm>
+#include <sys/stat.h>
 
 namespace gemel {
 

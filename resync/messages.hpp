@@ -3,20 +3,20 @@
 // *item*: it has a number, rising by one, and is answered in order. Decoders validate bounds, names
 // and types before any effect; their errors are corrupt. Views point into the payload.
 //
-// From the target: resync_begin (ResyncHello), resync_intents, resync_answer, resync_done (a number).
-// From the source: resync_begin (ResyncPlan), the items, resync_end (a number).
+// From the target: resync_begin (ResyncHello), resync_intents, resync_answer, resync_done (a
+// number). From the source: resync_begin (ResyncPlan), the items, resync_end (a number).
 #pragma once
-
-#include <cstdint>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "engine/base/bytes.hpp"
 #include "engine/base/status.hpp"
 #include "engine/store/directory_volume.hpp"
 #include "engine/store/intent_log.hpp"
 #include "resync/chunk.hpp"
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace gemel {
 

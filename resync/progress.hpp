@@ -2,10 +2,10 @@
 // What the owner of a resync keeps: figures for people, and the source's memory between sessions.
 #pragma once
 
+#include "engine/base/units.hpp"
+
 #include <cstdint>
 #include <vector>
-
-#include "engine/base/units.hpp"
 
 namespace gemel {
 
@@ -34,8 +34,8 @@ class ResyncRate {
         }
         const std::int64_t elapsed_ms = (now - sampled_).ns / 1'000'000;
         if (elapsed_ms < 1000) return;
-        const std::uint64_t fresh = (progress.done_bytes - bytes_) * 1000 /
-                                    static_cast<std::uint64_t>(elapsed_ms);
+        const std::uint64_t fresh =
+            (progress.done_bytes - bytes_) * 1000 / static_cast<std::uint64_t>(elapsed_ms);
         const std::uint64_t old = progress.rate_bytes_per_s;
         progress.rate_bytes_per_s = old == 0 ? fresh : (old * 7 + fresh) / 8;
         sampled_ = now;

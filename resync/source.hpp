@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The source of a resync: the serving node's part in one session (docs/resync.md). Each step reads the
-// local state, sends it and clears the mark within one turn of the loop; a turn does a bounded amount
-// of work, so that applications go on.
+// The source of a resync: the serving node's part in one session (docs/resync.md). Each step reads
+// the local state, sends it and clears the mark within one turn of the loop; a turn does a bounded
+// amount of work, so that applications go on.
 //
-// Use: Replica::attach_target(link), then set_resync_party(make_unique<ResyncSource>(...)). It waits
-// for the target to begin. One object a session: after on_session_lost it does nothing any more.
-// When nothing differs any more it calls Replica::report_resync_complete() once.
+// Use: Replica::attach_target(link), then set_resync_party(make_unique<ResyncSource>(...)). It
+// waits for the target to begin. One object a session: after on_session_lost it does nothing any
+// more. When nothing differs any more it calls Replica::report_resync_complete() once.
 #pragma once
-
-#include <deque>
-#include <memory>
-#include <string>
-#include <unordered_set>
-#include <vector>
 
 #include "engine/base/log.hpp"
 #include "engine/mirror/replica.hpp"
 #include "resync/chunk.hpp"
 #include "resync/messages.hpp"
 #include "resync/progress.hpp"
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
 
 namespace gemel {
 
@@ -54,7 +54,7 @@ class ResyncSource final : public ResyncParty {
         ending,    // resync_end is sent
         settling,  // resync_done is here; ops answered before may be on their way
         complete,
-        over,      // the session is lost, or this node's disk failed
+        over,  // the session is lost, or this node's disk failed
     };
     struct Item {
         enum class Kind : std::uint8_t { names, make, attributes, check, content };

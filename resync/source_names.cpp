@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Listings: which directory is next (from the root downwards, docs/resync.md A5), the children that
 // the target lacks, and the listing itself in one turn.
-#include <sys/stat.h>
-
-#include <utility>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "resync/source.hpp"
+
+#include <sys/stat.h>
+#include <utility>
 
 namespace gemel {
 
@@ -18,8 +17,7 @@ constexpr std::size_t kListBatch = 1024;
 constexpr unsigned kPassesMax = 3;
 
 bool is_gone(Status status) noexcept {
-    return status.is_errno(ENOENT) || status.is_errno(ESTALE) ||
-           status.code() == Code::not_found;
+    return status.is_errno(ENOENT) || status.is_errno(ESTALE) || status.code() == Code::not_found;
 }
 
 }  // namespace
@@ -104,8 +102,8 @@ bool ResyncSource::read_children() noexcept {
     std::uint64_t position = 0;
     for (;;) {
         batch.clear();
-        const Status status = replica_.volume(scan_.volume)
-                                  .list(scan_.directory, position, kListBatch, batch);
+        const Status status =
+            replica_.volume(scan_.volume).list(scan_.directory, position, kListBatch, batch);
         if (!status.ok()) return lost_directory(status);
         if (batch.empty()) return true;
         position = batch.back().next;

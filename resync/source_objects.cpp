@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attributes and content, object by object in the order of ids.
-#include <sys/stat.h>
-
-#include <algorithm>
-#include <string>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "resync/source.hpp"
+
+#include <algorithm>
+#include <string>
+#include <sys/stat.h>
 
 namespace gemel {
 
@@ -20,8 +19,7 @@ std::uint64_t round_up(std::uint64_t offset, std::uint64_t unit) noexcept {
 }
 
 bool is_gone(Status status) noexcept {
-    return status.is_errno(ENOENT) || status.is_errno(ESTALE) ||
-           status.code() == Code::not_found;
+    return status.is_errno(ENOENT) || status.is_errno(ESTALE) || status.code() == Code::not_found;
 }
 
 }  // namespace
@@ -175,8 +173,7 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
         object_failed(volume, object, data.status(), "a file could not be read");
         return;
     }
-    std::uint64_t end =
-        data.value() == limit ? limit : data.value() / kDirtyUnit * kDirtyUnit;
+    std::uint64_t end = data.value() == limit ? limit : data.value() / kDirtyUnit * kDirtyUnit;
     if (end > range.begin) {
         send_hole(volume, object, now->stat, range.begin, end - range.begin);
     } else {
@@ -206,7 +203,8 @@ bool ResyncSource::want_step() noexcept {
     DirectoryVolume& volume = replica_.volume(want.volume);
     const Result<Attributes> now = volume.attributes(want.object);
     if (!now.ok()) {
-        object_failed(want.volume, want.object, now.status(), "a file's attributes could not be read");
+        object_failed(want.volume, want.object, now.status(),
+                      "a file's attributes could not be read");
         return true;
     }
     const std::uint64_t end = std::min(want.offset + want.size, now->stat.size);

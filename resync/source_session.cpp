@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The source's session: how it begins, what answers mean, how it ends or breaks off.
-#include <string>
-#include <utility>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "engine/mirror/messages.hpp"
 #include "resync/source.hpp"
+
+#include <string>
+#include <utility>
 
 namespace gemel {
 
@@ -268,8 +268,8 @@ void ResyncSource::try_complete() noexcept {
         return;
     }
     if (reporting_ || !replica_.all_acknowledged()) return;
-    // In a turn of its own: the owner may drop this object when told, and has to be told at a moment
-    // when all this holds.
+    // In a turn of its own: the owner may drop this object when told, and has to be told at a
+    // moment when all this holds.
     reporting_ = true;
     loop_.post([this, alive = alive_] {
         if (!*alive) return;

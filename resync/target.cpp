@@ -2,11 +2,11 @@
 // The target's session: beginning, intents, answers, end.
 #include "resync/target.hpp"
 
-#include <utility>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "engine/mirror/messages.hpp"
+
+#include <utility>
 
 namespace gemel {
 

@@ -8,16 +8,16 @@
 // the owner to judge before.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <unordered_map>
-#include <vector>
-
 #include "engine/base/log.hpp"
 #include "engine/mirror/replica.hpp"
 #include "resync/chunk.hpp"
 #include "resync/messages.hpp"
 #include "resync/progress.hpp"
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace gemel {
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects: made or adopted, their attributes, their content.
-#include <fcntl.h>
-#include <linux/falloc.h>
-#include <sys/stat.h>
-
-#include <algorithm>
-#include <array>
-#include <limits>
-
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "resync/target.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fcntl.h>
+#include <limits>
+#include <linux/falloc.h>
+#include <sys/stat.h>
 
 namespace gemel {
 
@@ -84,8 +83,7 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     }
     const Result<Fd> fd = target.data_fd(item->head.object);
     Status status = fd.ok() ? Status() : fd.status();
-    if (status.ok())
-        status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
+    if (status.ok()) status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
     if (!status.ok()) {
         fail(status, "a file could not be read for the comparison");
         return Status();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/resync/resync_fixture.hpp"
 
+#include "engine/mirror/op_codec.hpp"
+#include "engine/store/identity.hpp"
+
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
-
-#include "engine/mirror/op_codec.hpp"
-#include "engine/store/identity.hpp"
 
 namespace gemel::resync_test {
 
@@ -25,8 +25,7 @@ void Wire::send(int side, FrameType type, Bytes head, Bytes body) {
     Frame frame{type, ByteBuffer(head.begin(), head.end())};
     frame.payload.insert(frame.payload.end(), body.begin(), body.end());
     queues_[side].push_back(std::move(frame));
-    const std::uint64_t delay =
-        world_.prng().below(static_cast<std::uint64_t>(delay_max_.ns)) + 1;
+    const std::uint64_t delay = world_.prng().below(static_cast<std::uint64_t>(delay_max_.ns)) + 1;
     Instant due =
         world_.now() + delay_min_ + Duration::nanoseconds(static_cast<std::int64_t>(delay));
     if (due <= last_due_[side]) due = last_due_[side] + Duration::nanoseconds(1);
@@ -128,8 +127,8 @@ void Side::open(const Uuid& volume) {
         IntentLog::open(*loop, node.log(), open_directory(*this, log_directory), Uuid{{1}});
     ASSERT_TRUE(log.ok()) << log.status().to_string();
     intents = std::move(log).value();
-    replica = std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this,
-                                        Replica::Options());
+    replica =
+        std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this, Replica::Options());
 }
 
 void Side::close() {
@@ -168,13 +167,13 @@ void ResyncTest::connect(bool full, bool must_compare) {
     wire_ = std::make_shared<Wire>(*world_, Duration::milliseconds(2), wire_delay_min_);
     a_->complete = a_->lost = b_->lost = false;
     a_->replica->attach_target(std::make_unique<WireEnd>(wire_, 0));
-    a_->replica->set_resync_party(std::make_unique<ResyncSource>(
-        *a_->loop, a_->node.log(), *a_->replica, memory_, a_->progress,
-        ResyncSource::Options{full}));
+    a_->replica->set_resync_party(
+        std::make_unique<ResyncSource>(*a_->loop, a_->node.log(), *a_->replica, memory_,
+                                       a_->progress, ResyncSource::Options{full}));
     b_->replica->begin_following(std::make_unique<WireEnd>(wire_, 1), true);
-    auto target = std::make_unique<ResyncTarget>(*b_->loop, b_->node.log(), *b_->replica,
-                                                 b_->progress,
-                                                 ResyncTarget::Options{{must_compare}});
+    auto target =
+        std::make_unique<ResyncTarget>(*b_->loop, b_->node.log(), *b_->replica, b_->progress,
+                                       ResyncTarget::Options{{must_compare}});
     target->start();
     b_->replica->set_resync_party(std::move(target));
 }

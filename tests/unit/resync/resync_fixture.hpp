@@ -3,6 +3,14 @@
 // after arbitrary delays and which can be cut at any frame. For every test of a resync.
 #pragma once
 
+#include "engine/io/sim/loop.hpp"
+#include "engine/io/sim/node.hpp"
+#include "engine/io/sim/world.hpp"
+#include "engine/mirror/replica.hpp"
+#include "engine/store/intent_log.hpp"
+#include "resync/source.hpp"
+#include "resync/target.hpp"
+
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -13,14 +21,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/io/sim/loop.hpp"
-#include "engine/io/sim/node.hpp"
-#include "engine/io/sim/world.hpp"
-#include "engine/mirror/replica.hpp"
-#include "engine/store/intent_log.hpp"
-#include "resync/source.hpp"
-#include "resync/target.hpp"
 
 namespace gemel::resync_test {
 
@@ -63,7 +63,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     // Called after each delivery with the sending side (0: the source).
     std::function<void(int, FrameType)> after_delivery;
     std::deque<std::string> history;  // the last frames delivered, for a failure's message
-    std::uint64_t cut_at = 0;  // cuts itself instead of delivering this frame; 0: never
+    std::uint64_t cut_at = 0;         // cuts itself instead of delivering this frame; 0: never
 
    private:
     struct Frame {
@@ -92,7 +92,9 @@ class Side final : public ReplicaEvents {
     void close();
 
     void on_local_failure(Status reason, const std::string& what) noexcept override;
-    void on_peer_failure(const std::string& what) noexcept override { peer_failures.push_back(what); }
+    void on_peer_failure(const std::string& what) noexcept override {
+        peer_failures.push_back(what);
+    }
     void on_first_write_alone() noexcept override;
     void on_resync_complete() noexcept override { complete = true; }
     void on_control_frame(FrameType, Bytes) noexcept override {}
@@ -145,8 +147,8 @@ class ResyncTest : public testing::Test {
     // Submits the op in the turn in which ops begin to be shipped, before anything is listed; it
     // needs `names` to have intents. Requires: connect() has just been called.
     TestOp& submit_first(std::unique_ptr<TestOp> op, std::initializer_list<ObjectId> names);
-    std::unique_ptr<TestOp> make_rename(ObjectId parent, std::string_view name,
-                                        ObjectId new_parent, std::string_view new_name);
+    std::unique_ptr<TestOp> make_rename(ObjectId parent, std::string_view name, ObjectId new_parent,
+                                        std::string_view new_name);
     // The resync ends, the pair joins and everything is acknowledged: the trees are equal.
     void expect_good_end();
     // The session is lost and the source goes on alone.

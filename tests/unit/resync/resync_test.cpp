@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole resyncs between two simulated nodes. Each test ends with a comparison of the trees as the
 // file systems show them: names, content, holes, owners, times, xattrs, hard links, ids.
+#include "tests/unit/resync/resync_fixture.hpp"
+
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
-
-#include "tests/unit/resync/resync_fixture.hpp"
 
 namespace gemel::resync_test {
 
@@ -13,7 +13,8 @@ namespace {
 
 std::string text_of(std::size_t size, char first) {
     std::string text(size, first);
-    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(first + static_cast<char>(i * 31 % 23));
+    for (std::size_t i = 0; i < size; ++i)
+        text[i] = static_cast<char>(first + static_cast<char>(i * 31 % 23));
     return text;
 }
 
