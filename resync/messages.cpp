@@ -44,8 +44,9 @@ bool get_flag(ByteReader& in) noexcept {
 std::string_view get_name(ByteReader& in) noexcept {
     const std::string_view name = as_text(in.sized(kNameSizeMax));
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos ||
-        name.find('\0') != std::string_view::npos)
+        name.find('\0') != std::string_view::npos) {
         in.fail();
+    }
     return name;
 }
 
@@ -239,8 +240,9 @@ Result<CheckItem> decode_check(Bytes payload) noexcept {
     item.size = in.get<std::uint64_t>();
     item.digest.low = in.get<std::uint64_t>();
     item.digest.high = in.get<std::uint64_t>();
-    if (!in.at_end() || !range_valid(item.offset, item.size) || item.size > kChunkSizeMax)
+    if (!in.at_end() || !range_valid(item.offset, item.size) || item.size > kChunkSizeMax) {
         return Code::corrupt;
+    }
     return item;
 }
 
@@ -276,8 +278,9 @@ Result<ContentItem> decode_content(Bytes payload) noexcept {
         const bool aligned = segment.begin % kChunkBlock == 0 &&
                              (segment.end % kChunkBlock == 0 || segment.end == item.size);
         if (!aligned || segment.begin < position || segment.end <= segment.begin ||
-            segment.end > item.size)
+            segment.end > item.size) {
             in.fail();
+        }
         position = segment.end;
         data_size += segment.end - segment.begin;
         item.segments.push_back(segment);

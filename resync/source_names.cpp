@@ -86,10 +86,11 @@ bool ResyncSource::lost_directory(Status status) noexcept {
     const std::uint16_t volume = scan_.volume;
     const ObjectId directory = scan_.directory;
     scan_ = Scan();
-    if (is_gone(status) && directory != kRootObject)
+    if (is_gone(status) && directory != kRootObject) {
         map(volume).forget(directory);
-    else
+    } else {
         fail(status, "a directory could not be read");
+    }
     return false;
 }
 
@@ -108,8 +109,9 @@ bool ResyncSource::read_children() noexcept {
         if (batch.empty()) return true;
         position = batch.back().next;
         turn_bytes_ += batch.size() * 64;
-        for (ListedEntry& entry : batch)
+        for (ListedEntry& entry : batch) {
             if (!entry.id.is_none()) scan_.children.push_back({std::move(entry.name), entry.id});
+        }
     }
 }
 

@@ -112,16 +112,18 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
     item.head = new_item(Item::Kind::make, volume, object);
     outstanding_.back().unlisted = parent.is_none();
     DirtyMap& dirty = map(volume);
-    if (dirty.is_full())
+    if (dirty.is_full()) {
         dirty.set_known(object, true);
-    else
+    } else {
         dirty.clear_absent(object);
+    }
     dirty.clear_attributes(object);
     if (!S_ISDIR(mode)) dirty.clear_names(object);
-    if (!S_ISREG(mode) || item.attributes.stat.size == 0)
+    if (!S_ISREG(mode) || item.attributes.stat.size == 0) {
         dirty.clear_content(object, 0, kEnd);
-    else
+    } else {
         volumes_[volume].made.insert(object);
+    }
     frame_.clear();
     encode_attributes(item, frame_);
     send(FrameType::resync_attributes);
@@ -186,10 +188,11 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
             return;
         }
         turn_bytes_ += chunk_.size;
-        if (state.fresh.contains(object))
+        if (state.fresh.contains(object)) {
             send_content(volume, object, now->stat);
-        else
+        } else {
             send_check(volume, object);
+        }
     }
     progress_.done_bytes += end - range.begin;
     clear(end == size ? kEnd : round_up(end, kDirtyUnit));
@@ -211,8 +214,9 @@ bool ResyncSource::want_step() noexcept {
     if (end <= want.offset) return true;  // cut off meanwhile
     const Result<Fd> fd = volume.data_fd(want.object);
     Status status = fd.ok() ? Status() : fd.status();
-    if (status.ok())
+    if (status.ok()) {
         status = read_chunk(loop_.vfs(), fd.value(), want.offset, end - want.offset, chunk_);
+    }
     if (!status.ok()) {
         object_failed(want.volume, want.object, status, "a file could not be read");
         if (state_ == State::over) wants_.push_front(want);

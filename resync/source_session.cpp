@@ -49,8 +49,9 @@ Status ResyncSource::on_intents(Bytes payload) noexcept {
     if (state_ != State::awaiting_intents) return Status(Code::corrupt);
     const Result<bool> last = decode_resync_intents(payload, peer_intents_);
     if (!last.ok()) return last.status();
-    for (const IntentKey& key : peer_intents_)
+    for (const IntentKey& key : peer_intents_) {
         if (key.volume >= volumes_.size()) return Status(Code::corrupt);
+    }
     if (last.value()) begin_work();
     return Status();
 }
@@ -66,8 +67,9 @@ void ResyncSource::begin_work() noexcept {
     };
     if (boot_changed_) {
         GEMEL_PROBE("resync: the target has been booted since");
-        for (std::uint16_t i = 0; i < volumes_.size(); ++i)
+        for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
             if (volumes_[i].begin_full) memory_.full_begun[i] = false;
+        }
         replica_.intents().for_each(unite);
     }
     for (const IntentKey& key : std::exchange(peer_intents_, {})) unite(key);
@@ -118,9 +120,11 @@ void ResyncSource::mark_orphans(std::uint16_t volume) noexcept {
         position = entries.back().next;
     }
     map(volume).mark_names(kOrphanDirectory);
-    for (const ListedEntry& entry : entries)
-        if (!entry.id.is_none() && map(volume).is_known(entry.id))
+    for (const ListedEntry& entry : entries) {
+        if (!entry.id.is_none() && map(volume).is_known(entry.id)) {
             map(volume).mark_absent(entry.id);
+        }
+    }
 }
 
 void ResyncSource::estimate_total() noexcept {
@@ -128,8 +132,9 @@ void ResyncSource::estimate_total() noexcept {
     for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
         if (map(i).is_full()) {
             const Result<FileSystemStat> stat = replica_.volume(i).stat_file_system();
-            if (stat.ok())
+            if (stat.ok()) {
                 progress_.total_bytes += (stat->blocks - stat->blocks_free) * stat->block_size;
+            }
             continue;
         }
         std::uint64_t bytes = 0;
@@ -151,8 +156,9 @@ Status ResyncSource::on_answers(Bytes payload) noexcept {
     Result<std::vector<ItemAnswer>> answers = decode_answers(payload);
     if (!answers.ok()) return answers.status();
     for (const ItemAnswer& answer : answers.value()) {
-        if (outstanding_.empty() || outstanding_.front().number != answer.number)
+        if (outstanding_.empty() || outstanding_.front().number != answer.number) {
             return Status(Code::corrupt);
+        }
         const Item item = outstanding_.front();
         outstanding_.pop_front();
         outstanding_bytes_ -= item.bytes;
@@ -255,8 +261,9 @@ Status ResyncSource::on_done(Bytes payload) noexcept {
 }
 
 bool ResyncSource::all_clean() noexcept {
-    for (std::uint16_t i = 0; i < volumes_.size(); ++i)
+    for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
         if (!map(i).empty()) return false;
+    }
     return true;
 }
 

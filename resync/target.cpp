@@ -27,8 +27,9 @@ void ResyncTarget::start() noexcept {
     GEMEL_ASSERT(link != nullptr);
     ResyncHello hello;
     hello.boot = loop_.boot_id();
-    for (std::uint16_t i = 0; i < replica_.volume_count(); ++i)
+    for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
         hello.volumes.push_back({replica_.volume(i).id(), options_.must_compare[i]});
+    }
     frame_.clear();
     encode_hello(hello, frame_);
     link->send(FrameType::resync_begin, frame_);
@@ -50,8 +51,9 @@ void ResyncTarget::start() noexcept {
 
 Status ResyncTarget::intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept {
     if (over_ || type == FrameType::resync_begin || type == FrameType::resync_check ||
-        type == FrameType::resync_end)
+        type == FrameType::resync_end) {
         return Status();
+    }
     const Result<ItemHead> head = decode_item_head(payload);
     if (!head.ok()) return head.status();
     if (head->volume >= replica_.volume_count()) return Status(Code::corrupt);
@@ -107,8 +109,9 @@ Status ResyncTarget::on_plan(Bytes payload) noexcept {
     if (plan->volumes.size() != replica_.volume_count()) return Status(Code::corrupt);
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
         // Another volume's objects have ids of their own: nothing less than all will do.
-        if (plan->volumes[i].id != replica_.volume(i).id() && !plan->volumes[i].full)
+        if (plan->volumes[i].id != replica_.volume(i).id() && !plan->volumes[i].full) {
             return Status(Code::corrupt);
+        }
     }
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
         if (plan->volumes[i].id == replica_.volume(i).id()) continue;
@@ -125,8 +128,9 @@ Status ResyncTarget::on_plan(Bytes payload) noexcept {
 }
 
 Status ResyncTarget::take_number(const ItemHead& head) noexcept {
-    if (head.number != number_ + 1 || head.volume >= replica_.volume_count())
+    if (head.number != number_ + 1 || head.volume >= replica_.volume_count()) {
         return Status(Code::corrupt);
+    }
     number_ = head.number;
     return Status();
 }

@@ -74,10 +74,11 @@ Status ResyncTarget::detach_superfluous(DirectoryVolume& target) noexcept {
         position = batch.back().next;
         for (ListedEntry& entry : batch) {
             const auto wanted = listing_.entries.find(entry.name);
-            if (wanted == listing_.entries.end() || wanted->second != entry.id)
+            if (wanted == listing_.entries.end() || wanted->second != entry.id) {
                 superfluous.push_back(std::move(entry.name));
-            else
+            } else {
                 listing_.entries.erase(wanted);
+            }
         }
     }
     for (const std::string& name : superfluous) {

@@ -20,8 +20,9 @@ void WireEnd::set_handler(PeerLinkHandler& handler) noexcept { wire_->set_handle
 void Wire::send(int side, FrameType type, Bytes head, Bytes body) {
     if (cut_) return;
     ++counts.frames[type];
-    if (type == FrameType::op || type == FrameType::resync_content)
+    if (type == FrameType::op || type == FrameType::resync_content) {
         counts.content_bytes += body.size();
+    }
     Frame frame{type, ByteBuffer(head.begin(), head.end())};
     frame.payload.insert(frame.payload.end(), body.begin(), body.end());
     queues_[side].push_back(std::move(frame));
@@ -49,13 +50,15 @@ std::string describe_frame(int side, FrameType type, Bytes payload) {
                 " replaced " + std::to_string(op->op.resolved.replaced.value);
     } else if (side == 0 && type >= FrameType::resync_names && type <= FrameType::resync_content) {
         const Result<ItemHead> head = decode_item_head(payload);
-        if (head.ok())
+        if (head.ok()) {
             text += " item " + std::to_string(head->number) + " object " +
                     std::to_string(head->object.value);
+        }
         if (type == FrameType::resync_names) {
             const Result<NamesItem> item = decode_names(payload);
-            for (const auto& [name, id] : item->entries)
+            for (const auto& [name, id] : item->entries) {
                 text += " " + std::string(name) + "=" + std::to_string(id.value);
+            }
         }
     }
     return text;
@@ -185,11 +188,13 @@ bool ResyncTest::finish() {
     });
     EXPECT_TRUE(ended) << "the resync does not end";
     for (const Side* side : {a_.get(), b_.get()}) {
-        for (const std::string& failure : side->failures)
+        for (const std::string& failure : side->failures) {
             ADD_FAILURE() << side->node.name() << ": " << failure;
+        }
     }
-    if (HasFailure())
+    if (HasFailure()) {
         for (const std::string& line : wire_->history) std::fprintf(stderr, "%s\n", line.c_str());
+    }
     return a_->complete && !a_->lost && a_->failures.empty() && b_->failures.empty();
 }
 
@@ -380,8 +385,9 @@ std::vector<ResyncTest::Known> ResyncTest::walk_ids() {
             if (entries.size() == seen) break;
             position = entries.back().next;
         }
-        for (const ListedEntry& entry : entries)
+        for (const ListedEntry& entry : entries) {
             known.push_back({directory, entry.id, entry.name, entry.mode});
+        }
     }
     return known;
 }
@@ -438,8 +444,9 @@ std::unique_ptr<TestOp> ResyncTest::random_op() {
         request.parent = any_directory();
         op->name = any_name();
         // An orphan is linked again by nobody.
-        for (const ObjectId orphan : orphans_)
+        for (const ObjectId orphan : orphans_) {
             if (orphan == request.object) request.object = kNoObject;
+        }
     } else if (dice < 86) {
         request.kind = S_ISDIR(some.mode) ? OpKind::remove_directory : OpKind::unlink;
         request.parent = some.parent.is_none() ? kRootObject : some.parent;
@@ -489,8 +496,9 @@ void ResyncTest::submit_one(Duration gap_max) {
         world_->after(Duration::microseconds(20), [this, gap_max] { submit_one(gap_max); });
         return;
     }
-    if (!ops_.empty() && ops_.back()->outcome.ok() && ops_.back()->op.resolved.object_orphaned)
+    if (!ops_.empty() && ops_.back()->outcome.ok() && ops_.back()->op.resolved.object_orphaned) {
         orphans_.push_back(ops_.back()->op.object);
+    }
     --ops_to_come_;
     ops_.push_back(random_op());
     a_->replica->submit(*ops_.back());
@@ -524,9 +532,10 @@ struct Walker {
             EXPECT_TRUE(read_chunk(vfs(), file.value(), offset,
                                    std::min(kChunkSizeMax, size - offset), chunk)
                             .ok());
-            for (const DataSegment& segment : chunk.segments)
+            for (const DataSegment& segment : chunk.segments) {
                 text += std::to_string(offset + segment.begin) + "-" +
                         std::to_string(offset + segment.end) + " ";
+            }
             text += std::to_string(digest128(chunk.data).low) + " ";
         }
         return text;
@@ -555,8 +564,9 @@ struct Walker {
             if (xattr == kIdentityAttribute) continue;
             std::byte buffer[256];
             const Result<std::size_t> size = vfs().get_xattr(fd.value(), xattr, buffer);
-            if (size.ok())
+            if (size.ok()) {
                 all += xattr + "=" + std::string(as_text(Bytes(buffer).first(size.value()))) + " ";
+            }
         }
         if (S_ISREG(stat->mode)) all += content(parent, name, stat->size);
         if (S_ISLNK(stat->mode)) {

@@ -13,8 +13,9 @@ namespace {
 
 std::string text_of(std::size_t size, char first) {
     std::string text(size, first);
-    for (std::size_t i = 0; i < size; ++i)
+    for (std::size_t i = 0; i < size; ++i) {
         text[i] = static_cast<char>(first + static_cast<char>(i * 31 % 23));
+    }
     return text;
 }
 
