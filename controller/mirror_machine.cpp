@@ -216,9 +216,11 @@ void MirrorMachine::draw_history() {
 // --- Register ------------------------------------------------------------------------------------
 
 void MirrorMachine::learn(const RegisterValue& value) {
+    const bool is_new = !value.same_as(known_);
     known_ = value;
     known_is_fresh_ = true;
     arbiter_trouble_.clear();
+    if (is_new) send_hello();
 }
 
 std::string MirrorMachine::older_register_sentence() const {

@@ -11,9 +11,13 @@ namespace gemel {
 
 namespace {
 
-// Object ids are tagged with the epoch they are allotted in. A node that goes on without a vote
-// keeps away from the epochs that the other may be given meanwhile.
+// Object ids are tagged with the epoch they are allotted in. A node that goes on by force keeps
+// away from the epochs that the other may be given meanwhile, by a vote or by force there.
 constexpr std::uint64_t kForcedJump = 1024;
+
+std::uint64_t forced_epoch(std::uint64_t newest, bool is_first) noexcept {
+    return newest + kForcedJump + (is_first ? 0 : kForcedJump / 2);
+}
 
 // A node's durable epoch follows the register's: by one for a swap that was won and not stored yet,
 // once more for each crash in that moment. Further behind, its state is an older one put back.
@@ -52,11 +56,11 @@ void MirrorMachine::evaluate_outside() {
     const RegisterMember* self = known_.find_previous(options_.node);
     if (peer != nullptr && self != nullptr && session_ && hello_ &&
         self->incarnation == superblock_.incarnation && !superblock_.incarnation.number.is_none() &&
-        hello_->epoch < known_.epoch && !hello_->is_serving &&
+        hello_->known.same_as(known_) && hello_->epoch < known_.epoch && !hello_->is_serving &&
         (hello_->incarnation != peer->incarnation || hello_->state == MirrorState::stopped)) {
         // The peer was recorded as the only one, but was restarted or stopped before it began: it
-        // never acknowledged anything that this node, in the set until then, does not hold. If it
-        // is started in this moment, its claim and ours meet at the register.
+        // never acknowledged anything that this node, in the set until then, does not hold. It said
+        // so knowing this very value, so it can begin by another swap only, which would meet ours.
         GEMEL_PROBE("mirror machine: the only node recorded never began");
         return claim(options_.peer + " did not begin to serve alone");
     }
@@ -207,7 +211,8 @@ void MirrorMachine::begin_force() {
 
 void MirrorMachine::force_with_vote() {
     if (superblock_.incarnation.number.is_none()) draw_incarnation();
-    const std::uint64_t epoch = std::max(known_.epoch, superblock_.epoch) + 1;
+    const std::uint64_t epoch =
+        forced_epoch(std::max(known_.epoch, superblock_.epoch), options_.is_first);
     propose(Purpose::force, known_, value_of(epoch, options_.node, {me()}), true);
 }
 
@@ -217,7 +222,7 @@ void MirrorMachine::force_without_vote() {
     unrecorded_ = true;
     superblock_.served_alone_unrecorded = true;
     forced_from_ = std::max(known_.epoch, superblock_.epoch);
-    superblock_.epoch = forced_from_ + kForcedJump;
+    superblock_.epoch = forced_epoch(forced_from_, options_.is_first);
     announce(LogLevel::warning, "forced",
              "goes on alone by force while " + options_.arbiter_name +
                  " cannot be reached: writes that only " + options_.peer +

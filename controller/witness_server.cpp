@@ -51,8 +51,11 @@ class WitnessServer::Session final : public PeerLinkHandler {
         if (!question.ok()) return close();
         server_.store_.swap(
             cluster_, question->mirror, question->proposal,
-            [server = &server_, id = id_, number = question->number, mirror = question->mirror,
+            [server = &server_, alive = std::weak_ptr<bool>(server_.alive_), id = id_,
+             number = question->number, mirror = question->mirror,
              node = node_](const SwapAnswer& swapped) {
+                // The store may answer after the server has ended.
+                if (alive.expired()) return;
                 if (swapped.outcome == SwapOutcome::won) {
                     server->log_.log(LogLevel::info, mirror + ": " + describe(swapped.current) +
                                                          " (proposed by " + node + ')');

@@ -32,6 +32,7 @@ class WitnessServer {
     RegisterStore& store_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
     std::uint64_t next_id_ = 1;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // callbacks hold it weakly
 };
 
 }  // namespace gemel

@@ -293,6 +293,22 @@ TEST_F(ElectionScenario, StopOfTheServingNodeHandsOverAndOfTheSecondaryLeavesFir
     EXPECT_TRUE(world.recorded().is_only("beta"));
 }
 
+// A hello that was true when it was sent, and is read after its sender has begun to serve.
+TEST_F(ElectionScenario, OldHelloOfAStoppedNodeIsNotBelieved) {
+    pair();
+    world.pause(kBeta, Duration::milliseconds(8500));
+    world.run_for(Duration::seconds(1));
+    world.command(kAlpha, Command::stop);
+    ASSERT_TRUE(reaches(kAlpha, MirrorState::stopped));
+    world.run_for(Duration::seconds(1));
+    world.command(kAlpha, Command::start);
+    ASSERT_TRUE(reaches(kAlpha, MirrorState::alone));
+    const int op = acked(kAlpha);
+    EXPECT_TRUE(pairs_again());
+    EXPECT_EQ(world.state(kAlpha), MirrorState::primary);
+    EXPECT_TRUE(world.has(kBeta, op));
+}
+
 // Both serve by force: refused, nothing overwritten, until a person gives one side up.
 TEST_F(ElectionScenario, CopiesWrittenApartAreNeverMergedSilently) {
     pair();
