@@ -75,7 +75,7 @@ class Workload {
    private:
     class Client;
 
-    void note_acknowledgement(const SimMount& mount);
+    void note_acknowledgement(const SimMount& mount, Instant begun);
 
     World& world_;
     std::function<SimMount*()> serving_;
@@ -84,7 +84,8 @@ class Workload {
     bool stopped_ = false;
     std::uint64_t acknowledged_ = 0;
     std::uint64_t uncertain_ = 0;
-    std::uint64_t newest_epoch_ = 0;
+    std::uint64_t newest_epoch_ = 0;  // of an acknowledgement
+    Instant newest_since_;
 };
 
 }  // namespace gemel::sim
