@@ -172,8 +172,8 @@ class Replica {
     void start_shipping() noexcept;
     // Source: adds what `key` (an intent of either node) covers to the dirty map.
     void mark_intent(const IntentKey& key) noexcept;
-    // Source, at its end: from here on, as long as the session lasts, an op is answered only when the
-    // target has it, so that all_acknowledged() comes true however busy the applications are.
+    // Source, at its end: from here on, as long as the session lasts, an op is answered only when
+    // the target has it, so that all_acknowledged() comes true however busy the applications are.
     void hold_answers() noexcept;
     // Source: every op answered so far has been acknowledged by the target.
     [[nodiscard]] bool all_acknowledged() const noexcept;

@@ -368,8 +368,9 @@ Status Serving::on_ack(Bytes payload) noexcept {
 // not going to acknowledge them.
 void Serving::complete_shipped(bool keep_records) noexcept {
     for (Shipped& shipped : shipped_) {
-        if (shipped.client != nullptr)
+        if (shipped.client != nullptr) {
             complete(*std::exchange(shipped.client, nullptr), shipped.status);
+        }
     }
     if (!keep_records) shipped_.clear();
     settle();

@@ -253,7 +253,9 @@ void ElectionWorld::power_cut(int node) {
 void ElectionWorld::pause(int node, Duration time) {
     if (!is_up(node)) return;
     trace(node, "paused for " + std::to_string(time.ns / 1'000'000) + " ms");
-    nodes_[index(node)]->loop.life()->paused_until = clock.now() + time;
+    // A shorter pause does not end a longer one, or what waits would be overtaken.
+    Instant& until = nodes_[index(node)]->loop.life()->paused_until;
+    until = std::max(until, clock.now() + time);
 }
 
 void ElectionWorld::fail_copy(int node) {

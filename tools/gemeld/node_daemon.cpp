@@ -37,8 +37,9 @@ bool NodeDaemon::start(std::string& why) {
     // The control socket first: it tells two daemons on one run directory apart, before any mount.
     control_ = std::make_unique<ControlServer>(loop_, static_cast<ControlApi&>(*this), events_);
     if (!control_->start(options_.run_directory, why).ok()) return false;
-    if (!open_registers(why) || !open_mirrors(why) || !listen(why) || !start_heartbeats(why))
+    if (!open_registers(why) || !open_mirrors(why) || !listen(why) || !start_heartbeats(why)) {
         return false;
+    }
     signals_ = SignalWatch::create(loop_, [this] { begin_stop(); });
     for (Hosted& hosted : mirrors_) start_mirror(hosted);
     tick();

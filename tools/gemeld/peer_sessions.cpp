@@ -30,8 +30,9 @@ void PeerSession::on_session(std::unique_ptr<PeerLink> link, const PeerHello& pe
 
 void PeerSession::on_attempt_failed(Status, const std::string& what) noexcept {
     // Once for each reason: it is tried again several times a second.
-    if (what != last_failure_)
+    if (what != last_failure_) {
         log_.log(LogLevel::warning, "no session with " + peer_ + ": " + what);
+    }
     last_failure_ = what;
 }
 

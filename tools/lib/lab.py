@@ -226,7 +226,8 @@ class Lab:
     def cut(self, source, target=None):
         """Drops what `source` sends (to `target`, or to everybody), on both networks."""
         machine = self.machines[source]
-        rules = "add table inet cut; add chain inet cut out { type filter hook output priority 0; };"
+        rules = ("add table inet cut; "
+                 "add chain inet cut out { type filter hook output priority 0; };")
         for network in (0, 1):
             to = f"ip daddr 10.77.{network}.{ADDRESSES[target]} " if target else ""
             rules += f"add rule inet cut out oifname net{network} {to}drop;"

@@ -16,7 +16,8 @@ class Handler(socketserver.StreamRequestHandler):
         database = sqlite3.connect(self.server.database, isolation_level=None)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
-        database.execute("CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, text TEXT)")
+        database.execute("CREATE TABLE IF NOT EXISTS entries "
+                         "(number INTEGER PRIMARY KEY, text TEXT)")
         for line in self.rfile:
             command, _, number = line.decode().strip().partition(" ")
             if command == "add":
