@@ -42,9 +42,9 @@ TEST_P(ElectionMutant, IsCaught) {
     FAIL() << "4000 seeds did not notice mutant " << static_cast<int>(GetParam());
 }
 
-// Not among them: forget_incarnation, which the scenarios of nodes rebooted within the detection time
-// attack, and target_not_synced, which shows only where both nodes lose power right after a join.
-// 4,000 random seeds notice neither.
+// Not among them: forget_incarnation, which the scenarios of nodes rebooted within the detection
+// time attack, and target_not_synced, which shows only where both nodes lose power right after a
+// join. 4,000 random seeds notice neither.
 INSTANTIATE_TEST_SUITE_P(All, ElectionMutant,
                          testing::Values(Mutant::takeover_without_swap,
                                          Mutant::eligible_by_epoch_alone,
