@@ -79,10 +79,10 @@ class MirrorStorage::Opening {
     }
 
     Status read_superblock() noexcept {
-        Superblock& superblock = storage_->superblock;
+        Superblock& facts = storage_->superblock;
         Result<Superblock> read = SuperblockFile::read(loop_.vfs(), storage_->directory());
         if (read.ok()) {
-            superblock = std::move(read).value();
+            facts = std::move(read).value();
             return check_owner();
         }
         if (read.status().code() != Code::not_found) {
@@ -92,25 +92,25 @@ class MirrorStorage::Opening {
                               ": if this copy may be filled from the other node, move the "
                               "directory away and start again");
         }
-        superblock.cluster = options_.cluster;
-        superblock.mirror = options_.mirror;
-        superblock.node = options_.node;
-        for (const auto& volume : options_.volumes) superblock.volumes.push_back({volume.path, {}});
+        facts.cluster = options_.cluster;
+        facts.mirror = options_.mirror;
+        facts.node = options_.node;
+        for (const auto& volume : options_.volumes) facts.volumes.push_back({volume.path, {}});
         return Status();
     }
 
     Status check_owner() noexcept {
-        const Superblock& superblock = storage_->superblock;
-        if (superblock.cluster != options_.cluster || superblock.mirror != options_.mirror ||
-            superblock.node != options_.node) {
-            return refuse(Status(Code::foreign),
-                          state_path() + " belongs to mirror '" + superblock.mirror +
-                              "' of cluster '" + superblock.cluster + "' on node '" +
-                              superblock.node + "': use another --state directory");
+        const Superblock& facts = storage_->superblock;
+        if (facts.cluster != options_.cluster || facts.mirror != options_.mirror ||
+            facts.node != options_.node) {
+            return refuse(Status(Code::foreign), state_path() + " belongs to mirror '" +
+                                                     facts.mirror + "' of cluster '" +
+                                                     facts.cluster + "' on node '" + facts.node +
+                                                     "': use another --state directory");
         }
-        bool same = superblock.volumes.size() == options_.volumes.size();
+        bool same = facts.volumes.size() == options_.volumes.size();
         for (std::size_t i = 0; same && i < options_.volumes.size(); ++i) {
-            same = superblock.volumes[i].path == options_.volumes[i].path;
+            same = facts.volumes[i].path == options_.volumes[i].path;
         }
         if (same) return Status();
         return refuse(Status(Code::foreign),
@@ -120,16 +120,16 @@ class MirrorStorage::Opening {
     }
 
     Status open_intents() noexcept {
-        Result<std::unique_ptr<IntentLog>> intents =
+        Result<std::unique_ptr<IntentLog>> opened =
             IntentLog::open(loop_, log_, storage_->directory(), owner_of(options_));
-        if (!intents.ok()) {
-            return refuse(intents.status(),
+        if (!opened.ok()) {
+            return refuse(opened.status(),
                           "the intent log in " + state_path() + " is " +
-                              intents.status().to_string() +
+                              opened.status().to_string() +
                               ": what differs from the other copy is not known any more; move "
                               "the state directory away to compare everything");
         }
-        storage_->intents = std::move(intents).value();
+        storage_->intents = std::move(opened).value();
         return Status();
     }
 

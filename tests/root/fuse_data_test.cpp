@@ -231,7 +231,7 @@ TEST_F(FuseData, RangesAreCopiedInside) {
 }
 
 TEST_F(FuseData, SynchronousWritesAreSynced) {
-    const auto syncs = [this] { return volume().received(number(fuse::Opcode::fsync)); };
+    const auto syncs = [] { return volume().received(number(fuse::Opcode::fsync)); };
     const std::uint64_t before = syncs();
     const int fd = open_file("f", O_CREAT | O_WRONLY | O_DSYNC);
     ASSERT_EQ(::write(fd, "durable", 7), 7);
