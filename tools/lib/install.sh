@@ -31,7 +31,7 @@ test  groff-base             checks the manual pages
 test  iproute2               two nodes on one machine: network namespaces and their links
 test  nftables               cuts between them, in one direction too
 test  acl                    sets and shows the ACLs that have to be mirrored
-demo  python3                the demo's script, its application and its client
+demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
 fuzz  libclang-rt-16-dev     libFuzzer: tools/dev fuzz
