@@ -105,7 +105,7 @@ class Machine:
 
 class Lab:
     def __init__(self, binaries, directory=None, arbiter="witness", mirror="", failover=""):
-        self.binaries = pathlib.Path(binaries)
+        self.binaries = pathlib.Path(binaries).resolve()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="gemel-lab-", dir=directory))
         self.machines = {}
         self.switch = None
