@@ -23,7 +23,7 @@ inline constexpr std::size_t kSentenceSizeMax = 1024;
 struct MirrorHello {
     MirrorState state = MirrorState::stopped;
     bool is_serving = false;         // applications may be writing through this node's mount
-    bool is_failed = false;          // its copy had an error: not a source, nor a target until it rejoins
+    bool is_failed = false;          // its copy had an error; no source, no target until it rejoins
     bool is_consistent = true;       // not left half-filled by a resync
     bool is_empty = false;           // its directories hold nothing
     bool must_compare = false;       // released, restored or suspect: compare everything
