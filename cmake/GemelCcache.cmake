@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# ccache when it is installed and nobody chose another launcher.
+# ccache when it is installed and nobody chose another launcher. Paths below the source directory
+# are hashed relative to the build directory, so that every clone of the same source shares its
+# objects. (Debug information then names the clone that compiled first.)
 
 find_program(GEMEL_CCACHE ccache)
 if(GEMEL_CCACHE)
+    set(launcher "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+        "${GEMEL_CCACHE}")
     foreach(lang IN ITEMS C CXX)
         if(NOT DEFINED CMAKE_${lang}_COMPILER_LAUNCHER)
-            set(CMAKE_${lang}_COMPILER_LAUNCHER "${GEMEL_CCACHE}")
+            set(CMAKE_${lang}_COMPILER_LAUNCHER "${launcher}")
         endif()
     endforeach()
 endif()
