@@ -22,6 +22,13 @@ foreach(name IN ITEMS gemel gemel-bench gemel-sim)
     endif()
 endforeach()
 
+# The drivers of gemel-bench, and what they drive the nodes with.
+if(TARGET gemel-bench)
+    install(FILES bench/contenders.py bench/gluster.py bench/mirror.py bench/table.py
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/bench")
+    install(FILES tools/lib/lab.py DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/lib")
+endif()
+
 foreach(unit IN ITEMS gemeld gemeld-witness gemel-guard)
     configure_file("packaging/systemd/${unit}.service.in" "packaging/${unit}.service" @ONLY)
     install(FILES "${PROJECT_BINARY_DIR}/packaging/${unit}.service"

@@ -106,6 +106,9 @@ class Machine:
 class Lab:
     def __init__(self, binaries, directory=None, arbiter="witness", mirror="", failover=""):
         self.binaries = pathlib.Path(binaries).resolve()
+        installed = self.binaries.parent / "sbin" / "gemeld"
+        built = self.binaries / "gemeld"
+        self.gemeld = built if built.exists() else installed
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="gemel-lab-", dir=directory))
         self.machines = {}
         self.switch = None
@@ -129,6 +132,10 @@ class Lab:
 
     def __getitem__(self, name):
         return self.machines[name]
+
+    @staticmethod
+    def address(name, network=0):
+        return f"10.77.{network}.{ADDRESSES[name]}"
 
     def close(self):
         for machine in [*self.machines.values(), *([self.switch] if self.switch else [])]:
@@ -174,7 +181,7 @@ class Lab:
             arguments = ["--config", str(self.config), "--state", str(machine.state),
                          "--run", str(machine.run_directory)]
             arguments += ["--witness"] if name == "witness" else ["--node", name]
-            machine.start_daemon(self.binaries / "gemeld", *arguments)
+            machine.start_daemon(self.gemeld, *arguments)
 
     def gemel(self, node, *arguments, check=True):
         machine = self.machines[node]

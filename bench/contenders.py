@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured against what: each is a directory of the same file system, and a way to run the
+load generator where that directory is seen."""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+for library in (ROOT / "tools" / "lib", ROOT / "lib"):      # source tree, installation
+    sys.path.insert(0, str(library))
+from lab import DATA_PATH, Lab  # noqa: E402
+
+LOAD_TIMEOUT_S = 1800
+SYNC_TIMEOUT_S = 120
+
+
+class Contender:
+    """`prefix` is what a command is run with to see `directory`."""
+
+    name = ""
+
+    def __init__(self, binaries, prefix, directory):
+        self.bench = str(pathlib.Path(binaries) / "gemel-bench")
+        self.prefix = prefix
+        self.directory = directory
+
+    def load(self, arguments):
+        """The result of `gemel-bench load`, as its JSON says it."""
+        command = [*self.prefix, self.bench, "load", *arguments, "--json", "--dir", self.directory]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S,
+                              check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {' '.join(arguments)}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def close(self):
+        """Ends what it started."""
+
+
+class Bare(Contender):
+    """The file system itself."""
+
+    name = "bare"
+
+    def __init__(self, binaries, base):
+        directory = base / "bare"
+        directory.mkdir()
+        super().__init__(binaries, [], str(directory))
+
+
+class Gemel(Contender):
+    """Two nodes and a witness; the load runs on the serving node."""
+
+    name = "gemel"
+
+    def __init__(self, binaries, base):
+        with contextlib.ExitStack() as undo:
+            self.lab = undo.enter_context(Lab(binaries, directory=base))
+            self.lab.start()
+            self.serving, self.other = self.lab.wait_pair(SYNC_TIMEOUT_S)
+            undo.pop_all()
+        super().__init__(binaries, self.lab[self.serving].prefix(), DATA_PATH)
+
+    def load(self, arguments):
+        with self.lab.explained():
+            return super().load(arguments)
+
+    def memory(self):
+        """node -> its gemeld's resident memory now and at most, in bytes."""
+        return {node: resident(self.lab[node].daemon.pid) for node in (self.serving, self.other)}
+
+    def close(self):
+        self.lab.close()
+
+
+def resident(pid):
+    fields = {}
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        for line in status:
+            key, _, value = line.partition(":")
+            fields[key] = value.split()
+    return {key: int(fields[key][0]) * 1024 for key in ("VmRSS", "VmHWM")}
