@@ -56,6 +56,8 @@ def works(options):
     return [
         Work("4 KiB write, depth 1", ["write4k", *repeat], "ops_per_s", 8),
         Work("4 KiB write, 16 writers", ["write4k", "--depth", "16", *repeat], "ops_per_s", 15),
+        Work("4 KiB write, 16 writers, one file", ["write4k", "--depth", "16", "--shared", *repeat],
+             "ops_per_s"),
         Work("4 KiB write + fsync", ["write4k-fsync", *repeat], "ops_per_s", 4),
         Work("1 MiB sequential write, bytes", ["seq1m", "--size", stream], "bytes_per_s", 6, 0.8),
         Work("4 KiB read, cached", ["read4k-cached", *repeat], "ops_per_s"),
@@ -87,10 +89,10 @@ def parse():
     add("--dir", metavar="BASE", help="where all the data lie", default="/var/tmp")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.rounds = min(options.seconds, 0.7), min(options.rounds, 2)
-        options.files, options.untar = min(options.files, 400), min(options.untar, 400)
-        options.stream_mib = min(options.stream_mib, 64)
-        options.pool_mib = min(options.pool_mib, 128)
+        options.seconds, options.rounds = min(options.seconds, 0.5), min(options.rounds, 2)
+        options.files, options.untar = min(options.files, 200), min(options.untar, 200)
+        options.stream_mib = min(options.stream_mib, 32)
+        options.pool_mib = min(options.pool_mib, 64)
     return options
 
 
