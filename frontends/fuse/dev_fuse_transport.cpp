@@ -3,7 +3,7 @@
 
 #include "engine/base/probe.hpp"
 
-#include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <sys/mman.h>
@@ -15,6 +15,7 @@ namespace gemel {
 namespace {
 
 constexpr std::size_t kPartsMax = 6;
+constexpr std::size_t kBatchMax = 64;
 
 // An answer that reads ask for begins behind the longest fixed part of a request without data, so
 // that it may be filled while the request's fields are still needed.
@@ -29,10 +30,9 @@ DevFuseTransport::DevFuseTransport(Loop& loop, LogSink& log, int device,
       log_(log),
       device_(device),
       big_count_(options.big_buffers),
-      slots_(options.slots),
-      reader_count_(std::min(options.reads_in_flight, options.big_buffers)) {
+      slots_(options.slots) {
     GEMEL_ASSERT(device >= 0);
-    GEMEL_ASSERT(options.slots > 0 && reader_count_ > 0);
+    GEMEL_ASSERT(options.slots > 0 && options.big_buffers > 0);
     memory_size_ = big_count_ * kBigSize + slots_.size() * kSmallSize;
     void* memory = ::mmap(nullptr, memory_size_, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -45,8 +45,6 @@ DevFuseTransport::DevFuseTransport(Loop& loop, LogSink& log, int device,
     }
     free_bigs_.reserve(big_count_);
     for (std::size_t i = big_count_; i-- > 0;) free_bigs_.push_back(i);
-    readers_ = std::make_unique<Reader[]>(reader_count_);
-    for (std::size_t i = 0; i < reader_count_; ++i) readers_[i].transport = this;
 }
 
 DevFuseTransport::~DevFuseTransport() {
@@ -81,55 +79,65 @@ void DevFuseTransport::fail(Status reason) noexcept {
     if (closing_) return;
     closing_ = true;
     reason_ = reason;
-    bool in_flight = false;
-    for (std::size_t i = 0; i < reader_count_; ++i) {
-        if (!readers_[i].in_flight) continue;
-        in_flight = true;
-        loop_.cancel(readers_[i]);
+    if (reading_) {
+        loop_.cancel(reader_);
+    } else {
+        loop_.post([this] { report_closed(); });
     }
-    if (!in_flight) loop_.post([this] { report_closed(); });
 }
 
 void DevFuseTransport::report_closed() noexcept {
     if (closed_) return;
     closed_ = true;
-    // Parked requests are dropped: the kernel has answered their callers itself.
-    for (std::size_t i = 0; i < reader_count_; ++i) readers_[i].parked_size = 0;
+    parked_size_ = 0;  // dropped: the kernel has answered its caller itself
     receiver_->on_closed(reason_);
 }
 
-void DevFuseTransport::Reader::on_complete(Status status, std::size_t count) noexcept {
-    transport->read_done(*this, status, count);
-}
-
-void DevFuseTransport::read_done(Reader& reader, Status status, std::size_t count) noexcept {
-    reader.in_flight = false;
-    if (closing_) {
-        for (std::size_t i = 0; i < reader_count_; ++i) {
-            if (readers_[i].in_flight) return;
-        }
-        report_closed();
-        return;
+void DevFuseTransport::read_done(Status status, std::size_t count) noexcept {
+    reading_ = false;
+    if (closing_) return report_closed();
+    advancing_ = true;
+    if (status.ok()) {
+        take(count);
+        drain_queue();
+    } else {
+        read_failed(status);
     }
-    if (!status.ok()) {
-        // ENOENT: the request was interrupted before it was read (fs/fuse/dev.c,
-        // fuse_dev_do_read). ENODEV: unmounted; ECONNABORTED: aborted.
-        const bool again =
-            status.is_errno(EAGAIN) || status.is_errno(EINTR) || status.is_errno(ENOENT);
-        if (!again) {
-            const bool gone = status.is_errno(ENODEV) || status.is_errno(ECONNABORTED);
-            fail(gone ? Status(Code::disconnected) : status);
-            return;
-        }
-    } else if (!deliver(reader, count)) {
-        reader.parked_size = count;
-    }
+    advancing_ = false;
     advance();
 }
 
-// False: no slot is free. Takes the reader's buffer away when the request is large.
-bool DevFuseTransport::deliver(Reader& reader, std::size_t size) noexcept {
-    const MutableBytes raw = big_bytes(reader.big);
+// Goes on with what is there already. A limit, so that answers are not kept waiting.
+void DevFuseTransport::drain_queue() noexcept {
+    for (std::size_t i = 0; i < kBatchMax; ++i) {
+        if (closing_ || parked_size_ != 0 || !find_buffer()) return;
+        const MutableBytes buffer = big_bytes(buffer_);
+        const ssize_t count = ::read(device_, buffer.data(), buffer.size());
+        if (count < 0 && errno == EAGAIN) return;
+        if (count < 0) {
+            read_failed(Status::from_errno(errno));
+        } else {
+            take(static_cast<std::size_t>(count));
+        }
+    }
+}
+
+void DevFuseTransport::read_failed(Status status) noexcept {
+    // ENOENT: the request was interrupted before it was read (fs/fuse/dev.c, fuse_dev_do_read).
+    // ENODEV: unmounted; ECONNABORTED: aborted.
+    const bool again = status.is_errno(EAGAIN) || status.is_errno(EINTR) || status.is_errno(ENOENT);
+    if (again) return;
+    const bool gone = status.is_errno(ENODEV) || status.is_errno(ECONNABORTED);
+    fail(gone ? Status(Code::disconnected) : status);
+}
+
+void DevFuseTransport::take(std::size_t size) noexcept {
+    if (!deliver(size)) parked_size_ = size;
+}
+
+// False: no slot is free. A large request takes the buffer along.
+bool DevFuseTransport::deliver(std::size_t size) noexcept {
+    const MutableBytes raw = big_bytes(buffer_);
     fuse::InHeader header{};
     if (size >= sizeof header) std::memcpy(&header, raw.data(), sizeof header);
     if (size < sizeof header || header.len != size) {
@@ -151,41 +159,34 @@ bool DevFuseTransport::deliver(Reader& reader, std::size_t size) noexcept {
         std::memcpy(small.data(), raw.data(), size);
         slot.message = small.first(size);
     } else {
-        slot.big = std::exchange(reader.big, kNoBuffer);
+        slot.big = std::exchange(buffer_, kNoBuffer);
         slot.message = raw.first(size);
     }
     receiver_->on_request(slot);
     return true;
 }
 
-// Delivers what waits for slots and keeps the reads going. Not re-entered: answers given inside
+// Delivers what waits for a slot and keeps a read waiting. Not re-entered: answers given inside
 // on_request come back here through the outermost call.
 void DevFuseTransport::advance() noexcept {
-    if (advancing_) return;
+    if (advancing_ || reading_ || closing_ || receiver_ == nullptr) return;
     advancing_ = true;
-    for (std::size_t i = 0; i < reader_count_ && !closing_; ++i) {
-        Reader& reader = readers_[i];
-        if (reader.in_flight) continue;
-        if (reader.parked_size != 0) {
-            if (!deliver(reader, reader.parked_size)) continue;
-            reader.parked_size = 0;
-        }
-        if (!closing_) submit(reader);
-    }
+    if (parked_size_ != 0 && deliver(parked_size_)) parked_size_ = 0;
     advancing_ = false;
+    if (closing_ || parked_size_ != 0 || !find_buffer()) return;
+    reading_ = true;
+    loop_.read(reader_, Fd{device_}, big_bytes(buffer_), Loop::kNoOffset);
 }
 
-void DevFuseTransport::submit(Reader& reader) noexcept {
-    if (reader.big == kNoBuffer) {
-        if (free_bigs_.empty()) {
-            GEMEL_PROBE("fuse: no big buffer is free");
-            return;
-        }
-        reader.big = free_bigs_.back();
-        free_bigs_.pop_back();
+bool DevFuseTransport::find_buffer() noexcept {
+    if (buffer_ != kNoBuffer) return true;
+    if (free_bigs_.empty()) {
+        GEMEL_PROBE("fuse: no big buffer is free");
+        return false;
     }
-    reader.in_flight = true;
-    loop_.read(reader, Fd{device_}, big_bytes(reader.big), Loop::kNoOffset);
+    buffer_ = free_bigs_.back();
+    free_bigs_.pop_back();
+    return true;
 }
 
 void DevFuseTransport::answer(FuseSlot& slot, int error, std::span<const Bytes> parts) noexcept {

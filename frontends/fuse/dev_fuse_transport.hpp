@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests by read(2) on /dev/fuse, several reads in flight through the loop; answers by writev(2)
-// at once, which copies into the waiting caller and never blocks (fs/fuse/dev.c).
+// Requests by read(2) on /dev/fuse: one read waits in the loop, and what else has queued up by the
+// time it completes is read at once, so that a turn of the loop sees it together. Answers by
+// writev(2), which copies into the waiting caller and never blocks (fs/fuse/dev.c).
 //
 // The kernel wants every read to offer room for the largest request (1 MiB of data and a header).
 // Such big buffers are few; a small request is moved into its slot and the buffer reads on, a
@@ -13,7 +14,6 @@
 #include "frontends/fuse/fuse_abi.hpp"
 #include "frontends/fuse/transport.hpp"
 
-#include <memory>
 #include <vector>
 
 namespace gemel {
@@ -27,7 +27,6 @@ class DevFuseTransport final : public FuseTransport {
     struct Options {
         std::size_t slots = 256;
         std::size_t big_buffers = 16;
-        std::size_t reads_in_flight = 2;  // at most big_buffers
     };
 
     // Takes over `device`, an open /dev/fuse with O_NONBLOCK that a mount was made with; closes it
@@ -54,17 +53,20 @@ class DevFuseTransport final : public FuseTransport {
         bool taken = false;
     };
     struct Reader final : IoOp {
-        DevFuseTransport* transport = nullptr;
-        std::size_t big = kNoBuffer;
-        bool in_flight = false;
-        std::size_t parked_size = 0;  // a request that waits for a free slot
-        void on_complete(Status status, std::size_t count) noexcept override;
+        explicit Reader(DevFuseTransport& owner) noexcept : transport(owner) {}
+        void on_complete(Status status, std::size_t count) noexcept override {
+            transport.read_done(status, count);
+        }
+        DevFuseTransport& transport;
     };
 
-    void read_done(Reader& reader, Status status, std::size_t count) noexcept;
-    bool deliver(Reader& reader, std::size_t size) noexcept;
+    void read_done(Status status, std::size_t count) noexcept;
+    void drain_queue() noexcept;
+    void take(std::size_t size) noexcept;
+    bool deliver(std::size_t size) noexcept;
+    void read_failed(Status status) noexcept;
+    [[nodiscard]] bool find_buffer() noexcept;
     void advance() noexcept;
-    void submit(Reader& reader) noexcept;
     void release(Slot& slot) noexcept;
     void fail(Status reason) noexcept;
     void report_closed() noexcept;
@@ -82,8 +84,10 @@ class DevFuseTransport final : public FuseTransport {
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_slots_;
     std::vector<std::size_t> free_bigs_;
-    std::unique_ptr<Reader[]> readers_;
-    std::size_t reader_count_;
+    Reader reader_{*this};
+    std::size_t buffer_ = kNoBuffer;  // the big buffer that is read into
+    bool reading_ = false;            // by reader_
+    std::size_t parked_size_ = 0;     // of a request in buffer_ that waits for a free slot
     bool closing_ = false;
     bool closed_ = false;  // on_closed has been called
     bool advancing_ = false;
