@@ -23,8 +23,9 @@ bool sets_time_itself(OpKind kind) noexcept {
            kind == OpKind::copy_range;
 }
 
-// What mark() needs to know of an op after its owner's memory is gone.
-Op without_views(const Op& op) noexcept {
+}  // namespace
+
+Op Serving::without_views(const Op& op) noexcept {
     Op copy;
     copy.kind = op.kind;
     copy.volume = op.volume;
@@ -41,8 +42,6 @@ Op without_views(const Op& op) noexcept {
     copy.resolved.replaced_gone = op.resolved.replaced_gone;
     return copy;
 }
-
-}  // namespace
 
 Serving::Serving(ReplicaContext& context, SyncRunner& syncs) noexcept
     : context_(context), syncs_(syncs) {}
@@ -77,26 +76,43 @@ void Serving::submit(ClientOp& client) noexcept {
         complete(client, Status(Code::refused));
         return;
     }
-    const bool behind_others = !waiting_.empty();
     waiting_.push_back(client);
-    // Joins the group commit of those before it.
-    if (behind_others && may_execute()) {
-        if (!intents_durable(client)) request_commit();
-        return;
+    if (commit_pending_ && may_execute()) {
+        touch_intents(client);  // joins the group commit that comes next
+    } else {
+        schedule_pump();
     }
-    pump();
+}
+
+// What arrives in one turn of the loop is carried out together.
+void Serving::schedule_pump() noexcept {
+    if (std::exchange(pump_scheduled_, true)) return;
+    context_.loop.post([this] {
+        pump_scheduled_ = false;
+        pump();
+    });
 }
 
 void Serving::pump() noexcept {
     while (may_execute() && !waiting_.empty()) {
         if (need_history()) return;
         ClientOp& client = *waiting_.front();
-        if (!intents_durable(client)) {
+        if (!touch_intents(client)) {
+            // One commit for all that wait.
+            for (ClientOp* next = waiting_.next(client); next != nullptr;) {
+                touch_intents(*next);
+                next = waiting_.next(*next);
+            }
             request_commit();
             return;
         }
-        waiting_.remove(client);
-        execute(client);
+        if (client.op.kind == OpKind::write) {
+            execute_writes();
+        } else {
+            waiting_.remove(client);
+            note_activity(client);
+            execute_then_ship(client);
+        }
     }
 }
 
@@ -118,7 +134,8 @@ void Serving::history_stored(Status status) noexcept {
     pump();
 }
 
-bool Serving::intents_durable(ClientOp& client) noexcept {
+// True: all intents of the op are durable. Else they are noted for the next commit.
+bool Serving::touch_intents(ClientOp& client) noexcept {
     Op& op = client.op;
     std::uint64_t size_now = 0;
     if (op.kind == OpKind::truncate) {
@@ -154,56 +171,10 @@ void Serving::request_commit() noexcept {
     });
 }
 
-void Serving::execute(ClientOp& client) noexcept {
+void Serving::note_activity(ClientOp& client) noexcept {
     if (sets_time_itself(client.op.kind)) client.op.modified = context_.loop.wall_time();
     activity_ = true;
     ++context_.counters.ops_executed;
-    if (client.op.kind == OpKind::write) {
-        execute_write(client);
-    } else {
-        execute_then_ship(client);
-    }
-}
-
-void Serving::execute_write(ClientOp& client) noexcept {
-    Op& op = client.op;
-    const std::uint64_t offset = op.offset;
-    const std::uint64_t size = op.size;
-    const bool shipped = context_.shipping && can_ship(map_of(op), op);
-    GEMEL_ASSERT(shipped || !waits_for_peer());
-    std::uint64_t number = 0;
-    if (shipped) {
-        number = ship(op);
-        // The peer works while we do. With a queue behind us the end of the turn sends them all.
-        if (waiting_.empty()) context_.link->flush();
-    }
-    const Status status = volume_of(op).execute(op);
-    if (status.ok() && op.size == size) {
-        if (shipped) {
-            record(number, &client, Status(), op);
-        } else {
-            mark(map_of(op), op);
-            ++context_.counters.ops_marked;
-            complete(client, Status());
-        }
-        return;
-    }
-    if (!shipped) {
-        Op attempted = without_views(op);
-        attempted.size = size;
-        mark(map_of(op), attempted);
-        if (status.ok()) {
-            complete(client, Status());
-        } else {
-            execution_failed(client, status);
-        }
-        return;
-    }
-    Op attempted = without_views(op);
-    attempted.size = size;
-    attempted.offset = offset;
-    record(number, nullptr, Status(), attempted);
-    mend(client, status, attempted, true);
 }
 
 void Serving::execute_then_ship(ClientOp& client) noexcept {
@@ -218,7 +189,8 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
             Op attempted = without_views(op);
             attempted.offset = offset;
             attempted.size = size;
-            mend(client, status, attempted, false);
+            const Status failure = mend(client, status, attempted, false);
+            if (!failure.ok()) report_disk_failure(failure);
             return;
         }
     }
@@ -240,18 +212,24 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
 }
 
 void Serving::execution_failed(ClientOp& client, Status status) noexcept {
-    if (!is_disk_failure(status)) {
+    const bool is_disk = is_disk_failure(status);
+    answer_failed(client, status);
+    if (is_disk) report_disk_failure(status);
+}
+
+void Serving::answer_failed(ClientOp& client, Status status) noexcept {
+    if (!is_disk_failure(status) || !waits_for_peer()) {
         complete(client, status);
         return;
     }
+    // The peer's copy is the good one now: nothing is answered until the roles have changed.
+    stalled_ = true;
+    stranded_.push_back(client);
+}
+
+// The controller may change this object's role before the call returns.
+void Serving::report_disk_failure(Status status) noexcept {
     GEMEL_PROBE("serving: an op failed with a disk error");
-    if (waits_for_peer()) {
-        // The peer's copy is the good one now: nothing is answered until the roles have changed.
-        stalled_ = true;
-        stranded_.push_back(client);
-    } else {
-        complete(client, status);
-    }
     context_.local_failure(status, "an operation failed on this node's disk");
 }
 
@@ -272,71 +250,6 @@ void Serving::record(std::uint64_t number, ClientOp* client, Status status, cons
         waiting_client = nullptr;
     }
     shipped_.push_back({number, waiting_client, status, context_.loop.now(), without_views(op)});
-}
-
-// The peer may hold more or other bytes of the range than this node: makes them equal to what is
-// here, then answers the client with what happened here (protocol.md 6).
-void Serving::mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept {
-    GEMEL_PROBE("serving: a short or failed change is mended on the peer");
-    if (is_disk_failure(status)) {
-        execution_failed(client, status);
-        return;
-    }
-    DirtyMap& map = map_of(attempted);
-    if (!shipped && !(context_.shipping && can_ship(map, attempted))) {
-        mark(map, attempted);
-        complete(client, status);
-        return;
-    }
-    if (!ship_content(attempted)) {
-        execution_failed(client, Status::from_errno(EIO));
-        return;
-    }
-    if (answer_waits()) {
-        GEMEL_ASSERT(!shipped_.empty() && shipped_.back().client == nullptr);
-        shipped_.back().client = &client;
-        shipped_.back().status = status;
-    } else {
-        complete(client, status);
-    }
-}
-
-// Ships this node's content of the range, and its size. False: it can't be read here.
-bool Serving::ship_content(const Op& origin) noexcept {
-    DirectoryVolume& volume = volume_of(origin);
-    const Result<Attributes> now = volume.attributes(origin.object);
-    if (!now.ok()) return false;
-    Op op;
-    op.volume = origin.volume;
-    op.object = origin.object;
-    op.modified = now->stat.modified;
-    const auto send = [&] {
-        const std::uint64_t number = ship(op);
-        shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
-    };
-    ByteBuffer buffer(kMiB);
-    const std::uint64_t end = std::min(origin.offset + origin.size, now->stat.size);
-    for (std::uint64_t offset = origin.offset; offset < end;) {
-        const Result<Fd> fd = volume.data_fd(origin.object);
-        if (!fd.ok()) return false;
-        const std::size_t wanted =
-            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset));
-        const Result<std::size_t> got =
-            context_.loop.vfs().pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
-        if (!got.ok() || got.value() == 0) return false;
-        op.kind = OpKind::write;
-        op.offset = offset;
-        op.size = got.value();
-        op.data = Bytes(buffer).first(got.value());
-        send();
-        offset += got.value();
-    }
-    op.kind = OpKind::truncate;
-    op.offset = 0;
-    op.data = {};
-    op.size = now->stat.size;
-    send();
-    return true;
 }
 
 void Serving::complete(ClientOp& client, Status status) noexcept {

@@ -2,7 +2,8 @@
 // The serving side of a Replica: the FIFO of client ops, their execution, shipping and
 // acknowledgement. See replica.hpp for the invariants; here they are kept as follows:
 //   I1  pump() executes the head of the FIFO only when IntentLog::touch says that all is durable;
-//   I2  execute() puts the frame into the stream in the same turn, and the FIFO has no bypass;
+//   I2  pump() puts the frame into the stream in the turn of its execution, and the FIFO has no
+//       bypass;
 //   I3  a ClientOp stays in shipped_ until on_ack while waits_for_peer();
 //   I4  every frame sent has a record in shipped_ until acknowledged; a lost session marks them.
 #pragma once
@@ -59,6 +60,13 @@ class Serving {
         Instant since;
         Op op;  // without views: only for mark()
     };
+    struct BatchedWrite {
+        ClientOp* client = nullptr;
+        std::uint64_t number = 0;
+        std::uint64_t size = 0;  // asked for
+        Status status;           // of its execution here
+        bool is_whole = false;
+    };
     struct PendingSync {
         ClientSync* client = nullptr;
         std::uint64_t token = 0;
@@ -71,17 +79,27 @@ class Serving {
     [[nodiscard]] bool waits_for_peer() const noexcept;
     [[nodiscard]] bool answer_waits() const noexcept { return waits_for_peer() || holds_answers_; }
     [[nodiscard]] bool congested() const noexcept;
+    // What mark() needs to know of an op after its owner's memory is gone.
+    static Op without_views(const Op& op) noexcept;
+    static Op as_attempted(const Op& op, std::uint64_t size) noexcept;
+
+    void schedule_pump() noexcept;
     void pump() noexcept;
-    bool intents_durable(ClientOp& client) noexcept;
+    bool touch_intents(ClientOp& client) noexcept;
     bool need_history() noexcept;
     void request_commit() noexcept;
-    void execute(ClientOp& client) noexcept;
-    void execute_write(ClientOp& client) noexcept;
+    void note_activity(ClientOp& client) noexcept;
+    void execute_writes() noexcept;
+    void ship_batch() noexcept;
+    void write_shipped(BatchedWrite& one) noexcept;
+    void write_unshipped(ClientOp& client) noexcept;
     void execute_then_ship(ClientOp& client) noexcept;
     void execution_failed(ClientOp& client, Status status) noexcept;
+    void answer_failed(ClientOp& client, Status status) noexcept;
+    void report_disk_failure(Status status) noexcept;
     std::uint64_t ship(const Op& op) noexcept;
     void record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept;
-    void mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept;
+    Status mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept;
     bool ship_content(const Op& origin) noexcept;
     void complete(ClientOp& client, Status status) noexcept;
     void drain_completed() noexcept;
@@ -104,14 +122,16 @@ class Serving {
         Status status;
     };
     std::vector<Completed> completed_, completing_;
+    std::vector<BatchedWrite> batch_;  // sent, being carried out here
     std::deque<Shipped> shipped_;
     std::deque<PendingSync> pending_syncs_;
     std::uint64_t next_number_ = 1;  // of the next op of this session
     std::uint64_t next_token_ = 1;
     History history_ = History::stored;
+    bool pump_scheduled_ = false;
     bool commit_pending_ = false;
     bool holds_answers_ = false;
-    std::uint64_t held_after_ = 0;       // number of the last op that may have been answered alone
+    std::uint64_t held_after_ = 0;  // number of the last op that may have been answered alone
     bool quiesced_ = false;
     bool stalled_ = false;  // a disk failure: nothing more until stop()
     bool activity_ = false;

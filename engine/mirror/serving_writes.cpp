@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Data writes. Those that the peer is fit for are sent to it first, all that have queued up in this
+// turn together, and carried out here while it works. So the peer may have carried out what failed
+// or fell short here: then its copy is mended from this node's content (protocol.md 6), after the
+// whole batch, because a later write of the batch may overlap and has reached the peer before.
+#include "engine/base/probe.hpp"
+#include "engine/mirror/serving.hpp"
+#include "engine/mirror/ship_rules.hpp"
+
+#include <algorithm>
+
+namespace gemel {
+
+namespace {
+
+// The first write of a batch reaches the peer when the last has been copied for sending.
+constexpr std::size_t kBatchMax = 32;
+
+}  // namespace
+
+// A write that falls short shrinks; this is what was asked for.
+Op Serving::as_attempted(const Op& op, std::uint64_t size) noexcept {
+    Op attempted = without_views(op);
+    attempted.size = size;
+    return attempted;
+}
+
+// Requires: the queue's head is a write with durable intents.
+void Serving::execute_writes() noexcept {
+    ship_batch();
+    if (batch_.empty()) {
+        write_unshipped(*waiting_.pop_front());
+        return;
+    }
+    context_.link->flush();
+    Status disk_failure;
+    for (BatchedWrite& one : batch_) {
+        write_shipped(one);
+        if (is_disk_failure(one.status)) disk_failure = one.status;
+    }
+    for (const BatchedWrite& one : batch_) {
+        if (one.is_whole) continue;
+        const Op attempted = as_attempted(one.client->op, one.size);
+        const Status failure = mend(*one.client, one.status, attempted, true);
+        if (!failure.ok()) disk_failure = failure;
+    }
+    batch_.clear();
+    if (!disk_failure.ok()) report_disk_failure(disk_failure);
+}
+
+// Takes writes from the head of the queue, as long as they may go to the peer, and sends them.
+void Serving::ship_batch() noexcept {
+    GEMEL_ASSERT(batch_.empty());
+    while (!waiting_.empty() && batch_.size() < kBatchMax) {
+        ClientOp& client = *waiting_.front();
+        Op& op = client.op;
+        if (op.kind != OpKind::write || !context_.shipping || !can_ship(map_of(op), op)) return;
+        if (!touch_intents(client)) return;
+        waiting_.remove(client);
+        note_activity(client);
+        const std::uint64_t number = ship(op);
+        batch_.push_back({&client, number, op.size, Status(), false});
+    }
+}
+
+void Serving::write_shipped(BatchedWrite& one) noexcept {
+    Op& op = one.client->op;
+    // Behind a failed disk nothing is carried out any more: the peer alone goes on from here.
+    one.status = stalled_ ? Status::from_errno(EIO) : volume_of(op).execute(op);
+    one.is_whole = one.status.ok() && op.size == one.size;
+    if (one.is_whole) {
+        record(one.number, one.client, Status(), op);
+        return;
+    }
+    record(one.number, nullptr, Status(), as_attempted(op, one.size));
+    if (is_disk_failure(one.status) && waits_for_peer()) stalled_ = true;
+}
+
+void Serving::write_unshipped(ClientOp& client) noexcept {
+    GEMEL_ASSERT(!waits_for_peer());
+    Op& op = client.op;
+    note_activity(client);
+    const std::uint64_t size = op.size;
+    const Status status = volume_of(op).execute(op);
+    mark(map_of(op), as_attempted(op, size));
+    ++context_.counters.ops_marked;
+    if (status.ok()) {
+        complete(client, Status());
+    } else {
+        execution_failed(client, status);
+    }
+}
+
+// The peer may hold more or other bytes of the range than this node: makes them equal to what is
+// here, then answers the client with what happened here. Returns the failure of this node's disk
+// that the caller has to report, last.
+Status Serving::mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept {
+    GEMEL_PROBE("serving: a short or failed change is mended on the peer");
+    if (stalled_ || is_disk_failure(status)) {
+        const Status failure = status.ok() ? Status::from_errno(EIO) : status;
+        answer_failed(client, failure);
+        return is_disk_failure(failure) ? failure : Status();
+    }
+    DirtyMap& map = map_of(attempted);
+    if (!shipped && !(context_.shipping && can_ship(map, attempted))) {
+        mark(map, attempted);
+        complete(client, status);
+        return Status();
+    }
+    if (!ship_content(attempted)) {
+        const Status failure = Status::from_errno(EIO);
+        answer_failed(client, failure);
+        return failure;
+    }
+    if (answer_waits()) {
+        GEMEL_ASSERT(!shipped_.empty() && shipped_.back().client == nullptr);
+        shipped_.back().client = &client;
+        shipped_.back().status = status;
+    } else {
+        complete(client, status);
+    }
+    return Status();
+}
+
+// Ships this node's content of the range, and its size. False: it can't be read here.
+bool Serving::ship_content(const Op& origin) noexcept {
+    DirectoryVolume& volume = volume_of(origin);
+    const Result<Attributes> now = volume.attributes(origin.object);
+    if (!now.ok()) return false;
+    Op op;
+    op.volume = origin.volume;
+    op.object = origin.object;
+    op.modified = now->stat.modified;
+    const auto send = [&] {
+        const std::uint64_t number = ship(op);
+        shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
+    };
+    ByteBuffer buffer(kMiB);
+    const std::uint64_t end = std::min(origin.offset + origin.size, now->stat.size);
+    for (std::uint64_t offset = origin.offset; offset < end;) {
+        const Result<Fd> fd = volume.data_fd(origin.object);
+        if (!fd.ok()) return false;
+        const std::size_t wanted =
+            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset));
+        const Result<std::size_t> got =
+            context_.loop.vfs().pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
+        if (!got.ok() || got.value() == 0) return false;
+        op.kind = OpKind::write;
+        op.offset = offset;
+        op.size = got.value();
+        op.data = Bytes(buffer).first(got.value());
+        send();
+        offset += got.value();
+    }
+    op.kind = OpKind::truncate;
+    op.offset = 0;
+    op.data = {};
+    op.size = now->stat.size;
+    send();
+    return true;
+}
+
+}  // namespace gemel
