@@ -41,6 +41,11 @@ std::optional<DaemonOptions> parse_command_line(int argc, char** argv, int& exit
     app.add_option("--run", options.run_directory, "Where the sockets are")
         ->type_name("DIR")
         ->capture_default_str();
+    app.add_option("--spin", options.spin_us,
+                   "Look for new work so long before sleeping, while that pays; 0: never")
+        ->type_name("MICROSECONDS")
+        ->check(CLI::Range(0, 1000))
+        ->capture_default_str();
     app.add_flag("--debug", options.debug, "Log details");
     bool witness = false;
     bool guard = false;

@@ -2,6 +2,7 @@
 // gemeld's command line (product contract: gemeld(8)).
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -15,6 +16,7 @@ struct DaemonOptions {
     std::string node;  // the host's name by default
     std::string state_directory;
     std::string run_directory;
+    std::int64_t spin_us = 100;  // 0: sleep at once
     bool debug = false;
 };
 

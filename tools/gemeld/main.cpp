@@ -71,7 +71,8 @@ int cover(LogSink& log, const Config& config, const DaemonOptions& options) {
 
 template <typename Daemon>
 int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options) {
-    Result<std::unique_ptr<UringLoop>> loop = UringLoop::create({});
+    Result<std::unique_ptr<UringLoop>> loop =
+        UringLoop::create({.spin_max = Duration::microseconds(options.spin_us)});
     if (!loop.ok()) {
         return fail(log, "no io_uring here (" + loop.status().to_string() +
                              "): it needs Linux 6.1 and kernel.io_uring_disabled = 0");

@@ -35,7 +35,8 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
         // Threads for offload().
         unsigned workers = 4;
         // Longest spin before a sleep; 0 sleeps at once. A sleep costs 50-75 us of wake-up on a
-        // virtual machine, a spin costs its CPU; how long it spins adapts to what pays.
+        // virtual machine, a spin costs CPU that nobody else wants (it yields); how long it spins
+        // adapts to what pays.
         Duration spin_max{};
         // Uses no feature of the kernel that came after Linux 5.11; for testing what replaces them.
         bool plain = false;
