@@ -2,6 +2,11 @@
 #include "engine/base/checksum.hpp"
 
 #include <xxhash.h>
+#if defined(__x86_64__)
+// The same functions with the widest instructions of the running processor, three to four times as
+// fast as what the library was compiled for.
+#include <xxh_x86dispatch.h>
+#endif
 
 namespace gemel {
 
