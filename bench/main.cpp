@@ -3,6 +3,7 @@
 #include "bench/drivers.hpp"
 #include "bench/limits.hpp"
 #include "bench/load.hpp"
+#include "bench/parts.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -59,6 +60,21 @@ void add_load(CLI::App& app, gemel::bench::LoadOptions& options, std::function<i
     load->callback([&] { command = [&options] { return gemel::bench::run_load(options); }; });
 }
 
+void add_parts(CLI::App& app, gemel::bench::PartsOptions& options, std::function<int()>& command) {
+    CLI::App* parts = app.add_subcommand("parts", "micro-benchmarks, with Google Benchmark");
+    parts->add_option("--dir", options.directory, "for the parts that write files")
+        ->check(CLI::ExistingDirectory)
+        ->capture_default_str();
+    parts->allow_extras();
+    parts->footer(
+        "\nOther flags are Google Benchmark's: --benchmark_filter=REGEX,\n"
+        "--benchmark_min_time=SECONDS, --benchmark_format=json and so on.");
+    parts->callback([parts, &options, &command] {
+        options.flags = parts->remaining();
+        command = [&options] { return gemel::bench::run_parts(options); };
+    });
+}
+
 void add_limits(CLI::App& app, gemel::bench::LimitsOptions& options,
                 std::function<int()>& command) {
     CLI::App* limits = app.add_subcommand("limits", "what the machine itself can do");
@@ -88,9 +104,11 @@ int main(int argc, char** argv) {
     CLI::App app(kAbout, "gemel-bench");
     app.require_subcommand(1);
     gemel::bench::LoadOptions load;
+    gemel::bench::PartsOptions parts;
     gemel::bench::LimitsOptions limits;
     std::function<int()> command;
     add_load(app, load, command);
+    add_parts(app, parts, command);
     add_limits(app, limits, command);
     add_driver(app, "mirror", "two nodes, against the bare file system and GlusterFS", command);
     try {
