@@ -69,7 +69,6 @@ class Gemel(Contender):
             return super().load(arguments)
 
     def memory(self):
-        """node -> its gemeld's resident memory now and at most, in bytes."""
         return {node: resident(self.lab[node].daemon.pid) for node in (self.serving, self.other)}
 
     def close(self):
@@ -77,6 +76,7 @@ class Gemel(Contender):
 
 
 def resident(pid):
+    """Resident memory of a process now (VmRSS) and at most (VmHWM), in bytes."""
     fields = {}
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         for line in status:

@@ -38,7 +38,8 @@ void run_tar(const PosixFile& archive, const std::filesystem::path& target) {
 LoadResult create_files(const LoadOptions& options) {
     const WorkDirectory work(options.directory, options.keep);
     const std::uint64_t count = options.count == 0 ? 10'000 : options.count;
-    Buffer buffer(kFileSize, kSeed);
+    const std::uint64_t size = options.size == 0 ? kFileSize : options.size;
+    Buffer buffer((size + kFileSize - 1) / kFileSize * kFileSize, kSeed);
     std::filesystem::path directory;
     std::uint64_t number = 0;
     LoadOptions whole = options;
@@ -50,9 +51,9 @@ LoadResult create_files(const LoadOptions& options) {
                       }
                       const PosixFile file(directory / std::to_string(number),
                                            O_WRONLY | O_CREAT | O_EXCL);
-                      file.write_at(buffer.next(), 0);
+                      file.write_at(buffer.next().first(size), 0);
                       ++number;
-                      return kFileSize;
+                      return size;
                   }});
 }
 
