@@ -184,6 +184,9 @@ void MirrorMachine::handle(const SuperblockStored& event) {
             attach_ = Attach::none;
             consider_attach();
             break;
+        case AfterStore::complete:
+            complete_target();
+            break;
         case AfterStore::follow:
             begin_following();
             break;
@@ -206,11 +209,26 @@ void MirrorMachine::draw_incarnation() { superblock_.incarnation = {options_.boo
 // In no set any more, and yet not restarted: the boot stays, so that the peer can tell.
 void MirrorMachine::void_incarnation() { superblock_.incarnation = {options_.boot, {}}; }
 
+// A history that no other copy carries is replaced, so that a node that is restarted again and
+// again while it is alone does not push out the one that its peer has.
 void MirrorMachine::draw_history() {
-    superblock_.histories.insert(superblock_.histories.begin(), prng_.uuid());
-    if (superblock_.histories.size() > Superblock::kHistoriesMax) {
-        superblock_.histories.resize(Superblock::kHistoriesMax);
+    std::vector<Uuid>& histories = superblock_.histories;
+    if (superblock_.history_is_shared || histories.empty()) {
+        histories.insert(histories.begin(), Uuid{});
+        histories.resize(std::min(histories.size(), Superblock::kHistoriesMax));
     }
+    histories.front() = prng_.uuid();
+    superblock_.history_is_shared = false;
+}
+
+// The peer has made durable which history it has. What is newer here was offered to it and not
+// taken: only our own newest is still carried by a copy. Hence the peer's never stands further
+// behind than what was offered since, and the end of the list can be cut off.
+void MirrorMachine::drop_unknown_histories() {
+    std::vector<Uuid>& histories = superblock_.histories;
+    if (histories.empty() || !hello_ || hello_->histories.empty()) return;
+    const auto found = std::find(histories.begin() + 1, histories.end(), hello_->histories.front());
+    if (found != histories.end()) histories.erase(histories.begin() + 1, found);
 }
 
 // --- Register ------------------------------------------------------------------------------------
@@ -474,6 +492,7 @@ void MirrorMachine::handle(const ControlMessage& event) {
         case ControlKind::following:
             if (phase_ == Phase::alone && attach_ == Attach::offered) {
                 attach_ = Attach::filling;
+                drop_unknown_histories();
                 explain("brings " + options_.peer + " up to date");
                 CallReplica action;
                 action.call = ReplicaCall::attach_target;

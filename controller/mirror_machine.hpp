@@ -81,7 +81,8 @@ class MirrorMachine {
         none,
         offered,      // asked the peer to become the target
         filling,      // the resync runs
-        completing,   // everything acknowledged; the target makes it durable
+        sharing,      // everything acknowledged; that the target gets our history is being stored
+        completing,   // ... and the target makes its copy durable
         joining,      // the swap that adds the peer is unsettled
         recording,    // ... is won, its epoch is being stored
         withdrawing,  // lost the target after begin_attaching; a new history is being stored
@@ -93,6 +94,7 @@ class MirrorMachine {
         serve,
         history,
         withdraw,
+        complete,
         follow,
         ready,
         recorded
@@ -154,6 +156,7 @@ class MirrorMachine {
     void draw_incarnation();
     void void_incarnation();
     void draw_history();
+    void drop_unknown_histories();
     void learn(const RegisterValue& value);
     void close_session();
     void session_is_lost(const std::string& why);
@@ -183,6 +186,7 @@ class MirrorMachine {
     void mounted(const ServiceNoticed& event);
     void consider_attach();
     void resync_completed();
+    void complete_target();
     void target_ready(const ControlMessage& message);
     void join_recorded();
     void hold(const std::string& why);

@@ -63,7 +63,7 @@ void MirrorMachine::command_stop(CommandId id) {
             if (session_) {
                 close_session();
                 call(ReplicaCall::detach);
-                if (attach_ == Attach::completing) {
+                if (attach_ == Attach::sharing || attach_ == Attach::completing) {
                     return end_serving(Phase::stopped, "stopped by a person");
                 }
                 attach_ = Attach::none;

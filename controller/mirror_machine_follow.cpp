@@ -37,6 +37,8 @@ void MirrorMachine::follow(const ControlMessage& message) {
     draw_incarnation();
     superblock_.is_consistent = false;
     superblock_.served_alone_unrecorded = false;
+    // Given up by a person: it must not be refused again when the resync is interrupted.
+    if (accepts_overwrite_) superblock_.histories.clear();
     superblock_.epoch = message.value.epoch;
     enter(Phase::preparing, "is being brought up to date by " + options_.peer);
     store(AfterStore::follow);
@@ -62,6 +64,7 @@ void MirrorMachine::copy_synced(Status status) {
     if (!status.ok()) return following_failed("the copy cannot be synced: " + status.to_string());
     superblock_.is_consistent = true;
     superblock_.histories = source_histories_;
+    superblock_.history_is_shared = true;
     for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = false;
     accepts_overwrite_ = false;
     store(AfterStore::ready);

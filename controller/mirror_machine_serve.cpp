@@ -115,6 +115,13 @@ void MirrorMachine::resync_completed() {
     // At this very moment the target holds all that was acknowledged; from here on nothing is
     // acknowledged that it does not hold, so it stays so until the swap names it (M4).
     call(ReplicaCall::begin_attaching);
+    attach_ = Attach::sharing;
+    superblock_.history_is_shared = true;
+    store(AfterStore::complete);
+}
+
+void MirrorMachine::complete_target() {
+    if (phase_ != Phase::alone || attach_ != Attach::sharing) return;
     attach_ = Attach::completing;
     ControlMessage message;
     message.kind = ControlKind::complete;
@@ -182,6 +189,7 @@ void MirrorMachine::lose_target(const std::string& why) {
             }
             pending_.reset();
             [[fallthrough]];
+        case Attach::sharing:
         case Attach::completing:
             // What is in flight is about to be answered alone.
             attach_ = Attach::withdrawing;

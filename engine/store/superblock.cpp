@@ -61,6 +61,7 @@ void encode(const Superblock& superblock, ByteBuffer& out) {
     writer.put(superblock.incarnation.number);
     writer.put(static_cast<std::uint32_t>(superblock.histories.size()));
     for (const Uuid& history : superblock.histories) writer.put(history);
+    writer.put(static_cast<std::uint8_t>(superblock.history_is_shared));
     writer.put(static_cast<std::uint8_t>(superblock.served_alone_unrecorded));
     writer.put(static_cast<std::uint8_t>(superblock.is_consistent));
     writer.put(static_cast<std::uint32_t>(superblock.volumes.size()));
@@ -99,6 +100,7 @@ std::optional<Superblock> decode(Bytes payload) {
     for (auto left = read_count(reader, Superblock::kHistoriesMax); left > 0; --left) {
         superblock.histories.push_back(reader.uuid());
     }
+    superblock.history_is_shared = read_flag(reader);
     superblock.served_alone_unrecorded = read_flag(reader);
     superblock.is_consistent = read_flag(reader);
     for (auto left = read_count(reader, kVolumesMax); left > 0; --left) {

@@ -30,7 +30,7 @@ struct SuperblockVolume {
 };
 
 struct Superblock {
-    static constexpr std::uint32_t kVersion = 1;
+    static constexpr std::uint32_t kVersion = 2;
     static constexpr std::size_t kHistoriesMax = 16;
 
     std::string cluster, mirror, node;
@@ -40,6 +40,7 @@ struct Superblock {
     // write carried out alone (protocol.md 3). A copy may become the target of another whose list
     // contains its histories[0]; else both have served apart from each other.
     std::vector<Uuid> histories;
+    bool history_is_shared = true;         // another copy may carry histories[0]
     bool served_alone_unrecorded = false;  // reserved for forced promotions: never forgotten
     bool is_consistent = true;             // false while this copy is being filled by a resync
     std::vector<SuperblockVolume> volumes;

@@ -145,6 +145,7 @@ class MachineTest : public testing::Test {
         give(beta());
         control(ControlKind::following);
         give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+        stored();
         control(ControlKind::ready, {uuid(101), uuid(3)});
         won();
         stored();
@@ -417,6 +418,106 @@ TEST_F(MachineTest, HistoryStoredDuringAStopStillReachesTheReplica) {
     give(CommandGiven{Command::stop, 3});
     stored();
     EXPECT_TRUE(called(ReplicaCall::history_stored));
+}
+
+// --- Histories: the one that the peer carries is never forgotten ---------------------------------
+
+class HistoriesTest : public MachineTest {
+   protected:
+    Superblock last_stored() const {
+        Superblock found;
+        for (const MirrorAction& action : log) {
+            if (const auto* store = std::get_if<StoreSuperblock>(&action)) {
+                found = store->superblock;
+            }
+        }
+        return found;
+    }
+    // Another process goes on with what was stored, named by the register as the only node.
+    void restart_alone() {
+        superblock = last_stored();
+        machine.reset();
+        log.clear();
+        start(recorded(superblock.epoch, "alpha", {{"alpha", superblock.incarnation}}));
+        won();
+        stored();
+        mounted();
+        ASSERT_EQ(machine->state(), MirrorState::alone);
+    }
+    void write_alone() {
+        give(ReplicaNoticed{ReplicaNotice::first_write_alone, {}, {}});
+        stored();
+    }
+    static bool knows(const Superblock& facts, const Uuid& history) {
+        return std::find(facts.histories.begin(), facts.histories.end(), history) !=
+               facts.histories.end();
+    }
+};
+
+TEST_F(HistoriesTest, SurviveAnyNumberOfRestartsAlone) {
+    serve_alone();
+    write_alone();
+    for (int round = 0; round < 40; ++round) {
+        const Uuid before = last_stored().histories.front();
+        restart_alone();
+        write_alone();
+        ASSERT_NE(last_stored().histories.front(), before);
+        ASSERT_TRUE(knows(last_stored(), kHistory)) << "after restart " << round;
+    }
+}
+
+TEST_F(HistoriesTest, SurviveAnyNumberOfOffersThatThePeerDidNotTake) {
+    serve_alone();
+    write_alone();
+    for (int round = 0; round < 40; ++round) {
+        give(SessionUp{});
+        give(beta());  // it still has kHistory
+        ASSERT_EQ(only<SendControl>().message.kind, ControlKind::follow);
+        control(ControlKind::following);
+        give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+        stored();
+        ASSERT_EQ(only<SendControl>().message.kind, ControlKind::complete);
+        give(SessionLost{"its disk is full"});
+        stored();
+        ASSERT_TRUE(knows(last_stored(), kHistory)) << "after offer " << round;
+        // What was offered may have been taken in the last moment.
+        ASSERT_EQ(last_stored().histories.size(), 3u);
+    }
+}
+
+// A crash between the offer and the mark would replace a history that the peer has by then.
+TEST_F(HistoriesTest, AreOfferedOnlyWhenThatIsStored) {
+    serve_alone();
+    write_alone();
+    EXPECT_FALSE(last_stored().history_is_shared);
+    give(SessionUp{});
+    give(beta());
+    control(ControlKind::following);
+    give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.history_is_shared);
+    EXPECT_TRUE(all<SendControl>().empty());
+    const Uuid offered = last_stored().histories.front();
+    stored();
+    EXPECT_EQ(only<SendControl>().message.histories.front(), offered);
+    restart_alone();
+    write_alone();
+    EXPECT_TRUE(knows(last_stored(), offered));
+}
+
+// Else an interrupted resync would be refused for the same reason as before the person's choice.
+TEST_F(HistoriesTest, OfACopyThatAPersonGaveUpAreDroppedBeforeItIsTouched) {
+    superblock.histories = {uuid(51), kHistory};
+    start(recorded(6, "beta", {{"beta", kBetas}}));
+    give(SessionUp{});
+    ControlMessage follow;
+    follow.kind = ControlKind::follow;
+    follow.value = recorded(6, "beta", {{"beta", kBetas}});
+    follow.histories = {uuid(52), kHistory};
+    give(follow);
+    EXPECT_EQ(only<SendControl>().message.kind, ControlKind::decline);
+    give(CommandGiven{Command::resync_full, 4});
+    give(follow);
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.histories.empty());
 }
 
 }  // namespace

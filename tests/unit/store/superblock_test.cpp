@@ -26,6 +26,7 @@ Superblock sample(std::uint64_t epoch) {
     for (std::size_t i = 0; i < superblock.histories.size(); ++i) {
         superblock.histories[i].bytes.fill(static_cast<std::uint8_t>(i + 3));
     }
+    superblock.history_is_shared = false;
     superblock.served_alone_unrecorded = true;
     superblock.is_consistent = false;
     superblock.volumes.push_back({"/srv/" + std::string(300, 'x'), {}, true});
