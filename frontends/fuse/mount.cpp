@@ -65,6 +65,15 @@ unsigned long same_restrictions(const std::string& path) {
     ::_exit(0);
 }
 
+// Of any mirror, whichever daemon made it.
+bool is_gemel(const MountEntry& entry) {
+    return entry.type == kFuseType || entry.source.starts_with("gemel-guard:");
+}
+
+std::string mirror_of(const MountEntry& entry) {
+    return entry.source.substr(entry.source.find(':') + 1);
+}
+
 }  // namespace
 
 VolumeMount::VolumeMount(LogSink& log, Options options)
@@ -139,22 +148,24 @@ Status VolumeMount::check_place(const std::vector<MountEntry>& mounts, std::stri
         if (entry.target == path_) continue;
         if (is_inside(entry.target, path_)) {
             return refuse("'" + path_ + "' cannot be mirrored: '" + entry.target +
-                              "' inside it is a mount of " + entry.source,
+                              "' inside it is a mount of " + entry.source +
+                              ", which a mirror cannot hold: unmount it, or give it a directory "
+                              "of its own in the configuration",
                           why);
         }
-        if (entry.type == kFuseType && is_inside(path_, entry.target)) {
+        if (is_gemel(entry) && is_inside(path_, entry.target)) {
             return refuse("'" + path_ + "' cannot be mirrored: it lies inside '" + entry.target +
-                              "', which belongs to mirror " + entry.source,
+                              "', which belongs to mirror '" + mirror_of(entry) + "'",
                           why);
         }
     }
     const std::vector<MountEntry> layers = layers_at(mounts, path_);
     for (const MountEntry& entry : layers) {
-        const bool gemel = entry.type == kFuseType || entry.source.starts_with("gemel-guard:");
-        if (!gemel || is_guard(entry) || is_fuse(entry)) continue;
-        return refuse(
-            "'" + path_ + "' is part of another mirror: " + entry.source + " is mounted there",
-            why);
+        if (!is_gemel(entry) || is_guard(entry) || is_fuse(entry)) continue;
+        return refuse("'" + path_ + "' is part of another mirror, '" + mirror_of(entry) +
+                          "': 'gemel stop' and 'gemel release' that one first, and take it out of "
+                          "the configuration",
+                      why);
     }
     return {};
 }
@@ -164,7 +175,9 @@ Status VolumeMount::check_directory(std::string& why) noexcept {
     struct stat info {};
     if (::lstat(path_.c_str(), &info) != 0) {
         const Status status = Status::from_errno(errno);
-        const std::string what = errno == ENOENT ? "it does not exist" : status.to_string();
+        const std::string what = errno == ENOENT
+                                     ? "it does not exist; make it, or correct 'directories'"
+                                     : status.to_string();
         return refuse("'" + path_ + "' cannot be mirrored: " + what, why);
     }
     if (S_ISLNK(info.st_mode)) {
@@ -173,11 +186,13 @@ Status VolumeMount::check_directory(std::string& why) noexcept {
                       why);
     }
     if (!S_ISDIR(info.st_mode)) {
-        return refuse("'" + path_ + "' cannot be mirrored: it is not a directory", why);
+        return refuse(
+            "'" + path_ + "' cannot be mirrored: it is not a directory; name the one it is in",
+            why);
     }
     if (::lgetxattr(path_.c_str(), "trusted.gemel.id", nullptr, 0) < 0 && errno == EOPNOTSUPP) {
         why = "'" + path_ + "' cannot be mirrored: its file system has no trusted. extended " +
-              "attributes";
+              "attributes; ext4, XFS and Btrfs, for example, have them";
         return Status(Code::unsupported);
     }
     return {};
@@ -227,9 +242,7 @@ Status VolumeMount::prepare_tree(bool covered, std::string& why) noexcept {
     const Result<std::vector<MountEntry>> mounts = read_mount_table();
     if (!mounts.ok()) return mounts.status();
     if (!layers_at(mounts.value(), tree_path_).empty()) {
-        // A covered path was covered after its bind had been made; whose tree it is, its volume id
-        // says. An open path can be compared.
-        if (covered || tree_is_path()) return {};
+        if (tree_is_path(covered)) return {};
         GEMEL_PROBE("fuse: stale bind of another directory replaced");
         if (::umount2(tree_path_.c_str(), MNT_DETACH) != 0) {
             return failed("unmount '" + tree_path_ + "'", why);
@@ -238,11 +251,22 @@ Status VolumeMount::prepare_tree(bool covered, std::string& why) noexcept {
     return attach_tree(covered, why);
 }
 
-bool VolumeMount::tree_is_path() const noexcept {
+// The bind may be of another directory: of a configuration that was refused, or of a file system
+// that has been mounted anew since.
+bool VolumeMount::tree_is_path(bool covered) noexcept {
     struct stat tree {
     }, path{};
-    return ::lstat(tree_path_.c_str(), &tree) == 0 && ::lstat(path_.c_str(), &path) == 0 &&
-           tree.st_dev == path.st_dev && tree.st_ino == path.st_ino;
+    int result = -1;
+    if (covered) {
+        const int bare = open_below();
+        if (bare < 0) return true;  // what there is has to do; whose it is, its volume id says
+        result = ::fstat(bare, &path);
+        ::close(bare);
+    } else {
+        result = ::lstat(path_.c_str(), &path);
+    }
+    return result == 0 && ::lstat(tree_path_.c_str(), &tree) == 0 && tree.st_dev == path.st_dev &&
+           tree.st_ino == path.st_ino;
 }
 
 // RUN/tree is a mount of its own whose propagation is private, so that no other namespace sees the

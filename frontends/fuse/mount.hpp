@@ -93,7 +93,7 @@ class VolumeMount {
     Status prepare_tree(bool covered, std::string& why) noexcept;
     Status make_private_root(std::string& why) noexcept;
     Status attach_tree(bool covered, std::string& why) noexcept;
-    [[nodiscard]] bool tree_is_path() const noexcept;
+    [[nodiscard]] bool tree_is_path(bool covered) noexcept;
     Status cover(std::string& why) noexcept;
     Status detach_fuse(std::string& why) noexcept;
     int open_below() noexcept;
