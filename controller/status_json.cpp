@@ -29,10 +29,12 @@ Json peer_json(const PeerStatus& peer) {
             {"address", link.address}, {"up", link.up}, {"rtt_us", optional_json(link.rtt_us)}});
     }
     const Json state = peer.state ? Json(mirror_state_name(*peer.state)) : Json("unknown");
-    return Json{{"node", peer.node},
-                {"state", state},
-                {"connected", peer.connected},
-                {"links", std::move(links)}};
+    Json json{{"node", peer.node},
+              {"state", state},
+              {"connected", peer.connected},
+              {"links", std::move(links)}};
+    if (!peer.trouble.empty()) json["trouble"] = peer.trouble;
+    return json;
 }
 
 Json volume_json(const VolumeStatus& volume) {
@@ -89,6 +91,7 @@ PeerStatus peer_of(const Json& json) {
     peer.node = json.at("node").get<std::string>();
     peer.state = parse_mirror_state(json.at("state").get<std::string>());
     peer.connected = json.at("connected").get<bool>();
+    peer.trouble = json.value("trouble", "");
     for (const Json& link : json.at("links")) {
         peer.links.push_back({link.at("address").get<std::string>(), link.at("up").get<bool>(),
                               optional_number(link, "rtt_us")});

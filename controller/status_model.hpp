@@ -42,6 +42,7 @@ struct PeerStatus {
     std::optional<MirrorState> state;  // last heard of; unknown before the first word
     bool connected = false;            // a session is established
     std::vector<LinkStatus> links;
+    std::string trouble = {};  // why there is no session, as was seen last; may be empty
 };
 
 // A resync under way, in the same figures on both nodes. `total_bytes` may grow: the application

@@ -186,6 +186,10 @@ std::string notes_of(const MirrorStatus& mirror) {
     for (const VolumeStatus& volume : mirror.volumes) {
         if (volume.resync) text += resync_line(mirror, volume);
     }
+    if (!mirror.peer.trouble.empty()) {
+        text += name + ": no session with " + printable(mirror.peer.node) + ": " +
+                printable(mirror.peer.trouble) + "\n";
+    }
     for (const LinkStatus& link : mirror.peer.links) {
         if (!link.up) text += name + ": link " + printable(link.address) + " is down\n";
     }

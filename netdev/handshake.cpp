@@ -26,6 +26,8 @@ constexpr std::size_t kKeySizeMin = 16;
 constexpr std::string_view kAcceptorLabel = "gemel 1 acceptor";
 constexpr std::string_view kConnectorLabel = "gemel 1 connector";
 constexpr std::string_view kSessionLabel = "gemel 1 session";
+constexpr std::string_view kSameCluster =
+    "'name' and the file of 'key' in [cluster] have to be the same on all machines";
 
 struct Hello {
     std::uint16_t version_min = 0, version_max = 0;
@@ -107,10 +109,7 @@ Handshake::Step Handshake::on_hello(Bytes payload) noexcept {
     peer_hello_.assign(payload.begin(), payload.end());
     peer_.version = std::min(hello.version_max, identity_.version_max);
     if (peer_.version < std::max(hello.version_min, identity_.version_min)) {
-        return refuse(Refusal::versions,
-                      "no common protocol version: this side speaks " +
-                          version_range(identity_.version_min, identity_.version_max) +
-                          ", the other " + version_range(hello.version_min, hello.version_max));
+        return refuse(Refusal::versions, versions_sentence(hello.version_min, hello.version_max));
     }
     waiting_ = Waiting::proof;
     Step step;
@@ -122,22 +121,33 @@ Handshake::Step Handshake::on_hello(Bytes payload) noexcept {
     return step;
 }
 
+std::string Handshake::versions_sentence(std::uint16_t low, std::uint16_t high) const {
+    return "no common protocol version: this side speaks " +
+           version_range(identity_.version_min, identity_.version_max) + ", the other " +
+           version_range(low, high) + "; bring the older gemel up to date";
+}
+
 Handshake::Step Handshake::on_proof(Bytes payload) noexcept {
     const bool is_connector = role_ == Role::connector;
     if (payload.size() < sizeof(Mac)) return fail("the other side's proof is malformed");
     const Bytes facts = payload.first(payload.size() - sizeof(Mac));
     const Mac expected = mac_of(is_connector ? kAcceptorLabel : kConnectorLabel, facts);
     if (CRYPTO_memcmp(payload.data() + facts.size(), expected.data(), expected.size()) != 0) {
-        return refuse(Refusal::key_or_cluster, "the other side has another cluster key");
+        return refuse(Refusal::key_or_cluster,
+                      "the other side has another cluster key; " + std::string(kSameCluster));
     }
     // From here on the other side is one that knows the key.
     is_stranger_ = false;
     if (!parse_facts(facts, peer_)) return fail("the other side's proof is malformed");
     if (peer_.cluster != identity_.cluster) {
-        return refuse(Refusal::key_or_cluster, "the other side belongs to another cluster");
+        return refuse(Refusal::key_or_cluster, "the other side belongs to cluster '" +
+                                                   peer_.cluster + "'; " +
+                                                   std::string(kSameCluster));
     }
     if (peer_.node == identity_.node) {
-        return refuse(Refusal::itself, "the other side calls itself by this node's name");
+        return refuse(Refusal::itself,
+                      "the other side calls itself by this node's name; is gemeld started with the "
+                      "wrong --node?");
     }
     Step step;
     if (!is_connector) {
@@ -213,13 +223,14 @@ Handshake::Step Handshake::on_refuse(Bytes payload) noexcept {
     if (!reader.ok()) return fail("the other side's refusal is malformed");
     switch (reason) {
         case Refusal::versions:
-            return fail("refused: no common protocol version: this side speaks " +
-                        version_range(identity_.version_min, identity_.version_max) +
-                        ", the other " + version_range(version_min, version_max));
+            return fail("refused: " + versions_sentence(version_min, version_max));
         case Refusal::key_or_cluster:
-            return fail("refused: the other side has another cluster name or another key");
+            return fail("refused: the other side has another cluster name or another key; " +
+                        std::string(kSameCluster));
         case Refusal::itself:
-            return fail("refused: the other side has this node's name (is the address its own?)");
+            return fail(
+                "refused: the other side has this node's name; is the address its own, or "
+                "is gemeld started with the wrong --node?");
     }
     return fail("refused for a reason that this version does not know");
 }

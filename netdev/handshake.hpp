@@ -88,6 +88,7 @@ class Handshake {
     Step on_proof(Bytes payload) noexcept;
     Step on_refuse(Bytes payload) noexcept;
     Step fail(std::string sentence) noexcept;
+    [[nodiscard]] std::string versions_sentence(std::uint16_t low, std::uint16_t high) const;
     Step refuse(Refusal reason, std::string sentence) noexcept;
     Reply own_proof() const noexcept;
     // HMAC over the label, both hellos and `facts`.

@@ -58,9 +58,11 @@ void SessionAcceptor::discard(PendingList::iterator pending) noexcept {
 }
 
 void SessionAcceptor::finish(PendingList::iterator pending, HandshakeResult result) noexcept {
-    if (result.link == nullptr) report((*pending)->remote(), result);
+    const SocketAddress remote = (*pending)->remote();
+    if (result.link == nullptr) report(remote, result);
     discard(pending);
-    if (result.link != nullptr) handler_.on_session(std::move(result.link), result.peer);
+    if (result.link == nullptr) return handler_.on_refused(remote, result.failure);
+    handler_.on_session(std::move(result.link), result.peer);
 }
 
 void SessionAcceptor::report(const SocketAddress& remote, const HandshakeResult& result) noexcept {

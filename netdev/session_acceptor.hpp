@@ -17,6 +17,10 @@ class SessionHandler {
    public:
     // An authenticated session. Refuse it by closing the link.
     virtual void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept = 0;
+    // A connection of `remote` was refused and is closed. Anybody may cause any number of these.
+    virtual void on_refused(const SocketAddress& remote, const std::string& why) noexcept {
+        (void)remote, (void)why;
+    }
 
    protected:
     ~SessionHandler() = default;

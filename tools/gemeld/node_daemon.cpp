@@ -61,7 +61,7 @@ bool NodeDaemon::open_mirrors(std::string& why) {
         if (std::find(peers_.begin(), peers_.end(), host->peer()) == peers_.end()) {
             peers_.push_back(host->peer());
         }
-        mirrors_.push_back({std::move(host), nullptr});
+        mirrors_.push_back({std::move(host), nullptr, {}});
     }
     return true;
 }
@@ -175,7 +175,18 @@ void NodeDaemon::on_session(std::unique_ptr<PeerLink> link, const PeerHello& pee
         link->close();
         return;
     }
+    hosted->refused.clear();
     hosted->host->node().on_session(std::move(link));
+}
+
+void NodeDaemon::on_refused(const SocketAddress& remote, const std::string& why) noexcept {
+    for (Hosted& hosted : mirrors_) {
+        if (hosted.session) continue;
+        const std::vector<SocketAddress>& links = config_.find_node(hosted.host->peer())->links;
+        const bool is_peer = std::any_of(links.begin(), links.end(),
+                                         [&](const auto& link) { return link.ip == remote.ip; });
+        if (is_peer) hosted.refused = "connection from " + remote.to_string() + " refused: " + why;
+    }
 }
 
 // Once a heartbeat: what no event tells.
@@ -214,6 +225,9 @@ NodeStatus NodeDaemon::status() {
                 link.rtt_us = static_cast<std::uint64_t>(links[i].round_trip->ns / 1000);
             }
             mirror.peer.links.push_back(std::move(link));
+        }
+        if (!mirror.peer.connected) {
+            mirror.peer.trouble = hosted.session ? hosted.session->trouble() : hosted.refused;
         }
         status.mirrors.push_back(std::move(mirror));
     }

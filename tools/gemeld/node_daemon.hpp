@@ -37,6 +37,7 @@ class NodeDaemon final : private ControlApi, private SessionHandler, private Mir
     struct Hosted {
         std::unique_ptr<MirrorHost> host;
         std::unique_ptr<PeerSession> session;  // where this node connects
+        std::string refused;                   // where the peer does: why it was not let in
     };
 
     bool open_mirrors(std::string& why);
@@ -53,8 +54,9 @@ class NodeDaemon final : private ControlApi, private SessionHandler, private Mir
     // ControlApi
     NodeStatus status() override;
     void command(const ControlCommand& command, std::function<void(ControlReply)> reply) override;
-    // SessionHandler: a peer has connected
+    // SessionHandler: a peer has connected, or somebody who was not let in
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override;
+    void on_refused(const SocketAddress& remote, const std::string& why) noexcept override;
     // MirrorEventSink
     void event(const std::string& mirror, LogLevel level, const std::string& kind,
                const std::string& text) noexcept override;

@@ -18,10 +18,12 @@ void PeerSession::keep_connected(bool connected) noexcept {
 }
 
 void PeerSession::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
-    last_failure_.clear();
+    trouble_.clear();
+    reported_.clear();
     if (peer.node != peer_) {
-        log_.log(LogLevel::error, "the node at " + peer_ + "'s address calls itself '" + peer.node +
-                                      "': the session is closed");
+        trouble_ = "the node at " + peer_ + "'s address calls itself '" + peer.node +
+                   "'; is gemeld started with the wrong --node there?";
+        log_.log(LogLevel::error, trouble_);
         link->close();
         return;
     }
@@ -29,11 +31,11 @@ void PeerSession::on_session(std::unique_ptr<PeerLink> link, const PeerHello& pe
 }
 
 void PeerSession::on_attempt_failed(Status, const std::string& what) noexcept {
-    // Once for each reason: it is tried again several times a second.
-    if (what != last_failure_) {
+    trouble_ = what;
+    // It is tried again several times a second, on each link in turn.
+    if (reported_.insert(what).second) {
         log_.log(LogLevel::warning, "no session with " + peer_ + ": " + what);
     }
-    last_failure_ = what;
 }
 
 }  // namespace gemel

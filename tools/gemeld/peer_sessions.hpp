@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace gemel {
@@ -22,6 +23,8 @@ class PeerSession final : private SessionConnectorHandler {
 
     // Looks for a session unless one is there already; call it when that may have changed.
     void keep_connected(bool connected) noexcept;
+    // Why the last attempt failed; empty after a success.
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 
    private:
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override;
@@ -31,7 +34,8 @@ class PeerSession final : private SessionConnectorHandler {
     std::string peer_;
     std::function<void(std::unique_ptr<PeerLink>)> on_link_;
     SessionConnector connector_;
-    std::string last_failure_;
+    std::string trouble_;
+    std::set<std::string> reported_;  // since the last session: each reason once
 };
 
 }  // namespace gemel

@@ -35,6 +35,15 @@ TEST(StatusJson, ArrivesAsItLeft) {
     EXPECT_EQ(to_json(*parsed), to_json(status));
 }
 
+TEST(StatusJson, TellsWhyThereIsNoSession) {
+    NodeStatus status = invented_status();
+    status.mirrors[0].peer.trouble = "refused: \"another key\"";
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_EQ(parsed->mirrors[0].peer.trouble, status.mirrors[0].peer.trouble);
+    EXPECT_EQ(parsed->mirrors[1].peer.trouble, "");
+}
+
 TEST(StatusJson, RefusesWhatLacksAKeyAndToleratesMore) {
     const std::string json = to_json(invented_status());
     for (const char* key : {"\"cluster\"", "\"epoch\"", "\"links\"", "\"held\"", "\"rtt_us\""}) {
@@ -112,7 +121,11 @@ TEST(StatusText, ShowsAPeerThatIsGone) {
     NodeStatus status = invented_status();
     status.mirrors[0].peer.connected = false;
     status.mirrors[0].since = {};
+    status.mirrors[0].peer.trouble = "10.0.0.2:7800: another key";
     const std::string text = status_text(status, {false, kNow});
+    EXPECT_NE(text.find("db: no session with beta: 10.0.0.2:7800: another key\n"),
+              std::string::npos)
+        << text;
     EXPECT_NE(text.find("primary  -      beta not connected"), std::string::npos) << text;
 }
 
