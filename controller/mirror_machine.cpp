@@ -543,6 +543,7 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
         case ReplicaNotice::peer_stuck:
             if (!session_ || !is_serving()) return;
             announce(LogLevel::warning, "failure", options_.peer + ": " + event.what);
+            if (event.notice == ReplicaNotice::peer_failure) peer_failure_ = event.what;
             close_session();
             return session_is_lost(event.what);
         case ReplicaNotice::first_write_alone:

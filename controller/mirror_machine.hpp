@@ -251,7 +251,8 @@ class MirrorMachine {
     bool may_not_claim_ = false;   // this copy failed: not a source until a person says start
     bool may_not_follow_ = false;  // ... and not a target until the rejoin timer
     std::string failure_;
-    std::string refusal_;  // why the peer is not taken in (serving) or we are not (wait)
+    std::string peer_failure_;  // what the peer's copy failed of, until it is in sync again
+    std::string refusal_;       // why the peer is not taken in (serving) or we are not (wait)
     bool accepts_overwrite_ = false;
     bool compare_fully_ = false;  // the next target is compared fully
     bool services_up_ = false;    // addresses claimed and application started

@@ -167,7 +167,9 @@ void MirrorMachine::command_resync_full(CommandId id) {
 
 void MirrorMachine::command_release(CommandId id) {
     if (phase_ != Phase::stopped) {
-        return reply(id, false, "only a stopped mirror can be released");
+        return reply(
+            id, false,
+            "only a stopped mirror can be released: 'gemel stop " + options_.mirror + "' first");
     }
     for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
     void_incarnation();

@@ -76,12 +76,16 @@ void MirrorMachine::consider_attach() {
     if (!session_ || !hello_ || hello_->state != MirrorState::wait) return;
     if (hello_->is_serving) return;
     if (hello_->known.epoch > known_.epoch) return read_register();
-    if (hello_->is_failed) return explain(options_.peer + "'s copy failed");
+    if (hello_->is_failed) {
+        return explain(options_.peer + "'s copy failed" +
+                       (peer_failure_.empty() ? "" : ": " + peer_failure_));
+    }
     std::string refusal;
     if (hello_->config != options_.config) {
         refusal = options_.describe_difference
                       ? options_.describe_difference(options_.config, hello_->config)
                       : "the nodes describe the mirror differently";
+        refusal += "; bring the same configuration to both nodes and restart gemeld";
     } else if (!hello_->accepts_overwrite) {
         refusal =
             divergence_with(superblock_.histories, hello_->histories, options_.node, options_.peer);
@@ -142,6 +146,7 @@ void MirrorMachine::join_recorded() {
     if (phase_ != Phase::alone || attach_ != Attach::recording) return;
     call(ReplicaCall::finish_attaching_in);
     attach_ = Attach::none;
+    peer_failure_.clear();
     compare_fully_ = false;
     for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = false;
     store(AfterStore::nothing);

@@ -65,8 +65,10 @@ void MirrorMachine::evaluate_outside() {
         return claim(options_.peer + " did not begin to serve alone");
     }
     if (!refusal_.empty()) return explain(refusal_);
-    explain(session_ ? "waits for " + known_.serving + " to bring it up to date"
-                     : "waits for " + known_.serving + ", which holds the newest data");
+    const std::string failed =
+        failure_.empty() ? "" : "this node's copy failed: " + failure_ + "; ";
+    explain(failed + (session_ ? "waits for " + known_.serving + " to bring it up to date"
+                               : "waits for " + known_.serving + ", which holds the newest data"));
 }
 
 void MirrorMachine::evaluate_first_start() {

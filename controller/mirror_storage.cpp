@@ -49,6 +49,7 @@ class MirrorStorage::Opening {
             GEMEL_TRY(open_volume(i));
         }
         GEMEL_TRY(note_comparisons());
+        if (is_new_) GEMEL_TRY(write_superblock());
         return std::move(storage_);
     }
 
@@ -92,27 +93,50 @@ class MirrorStorage::Opening {
                               ": if this copy may be filled from the other node, move the "
                               "directory away and start again");
         }
+        is_new_ = true;
         facts.cluster = options_.cluster;
         facts.mirror = options_.mirror;
         facts.node = options_.node;
-        for (const auto& volume : options_.volumes) facts.volumes.push_back({volume.path, {}});
+        list_volumes();
         return Status();
+    }
+
+    void list_volumes() noexcept {
+        storage_->superblock.volumes.clear();
+        for (const auto& volume : options_.volumes) {
+            storage_->superblock.volumes.push_back({volume.path, {}});
+        }
+    }
+
+    // From the first start on the directory says what it belongs to.
+    Status write_superblock() noexcept {
+        const Status written =
+            SuperblockFile::write(loop_.vfs(), storage_->directory(), storage_->superblock);
+        if (written.ok()) return written;
+        return refuse(written, state_path() + " can't be written: " + written.to_string());
     }
 
     Status check_owner() noexcept {
         const Superblock& facts = storage_->superblock;
         if (facts.cluster != options_.cluster || facts.mirror != options_.mirror ||
             facts.node != options_.node) {
-            return refuse(Status(Code::foreign), state_path() + " belongs to mirror '" +
-                                                     facts.mirror + "' of cluster '" +
-                                                     facts.cluster + "' on node '" + facts.node +
-                                                     "': use another --state directory");
+            return refuse(Status(Code::foreign),
+                          state_path() + " belongs to mirror '" + facts.mirror + "' of cluster '" +
+                              facts.cluster + "' on node '" + facts.node +
+                              "': name this node's own directory by --state, or move " +
+                              "that one away");
         }
         bool same = facts.volumes.size() == options_.volumes.size();
         for (std::size_t i = 0; same && i < options_.volumes.size(); ++i) {
             same = facts.volumes[i].path == options_.volumes[i].path;
         }
         if (same) return Status();
+        if (facts.histories.empty()) {
+            // Nothing was ever in sync here: there is nothing that could be mistaken for it.
+            list_volumes();
+            is_new_ = true;
+            return Status();
+        }
         return refuse(Status(Code::foreign),
                       state_path() + " was made for other directories of mirror '" +
                           options_.mirror + "': restore them in the configuration, or move " +
@@ -167,6 +191,12 @@ class MirrorStorage::Opening {
     // The directory's own idea of its volume against the superblock's.
     Status agree(const std::string& path, const Uuid& carried, SuperblockVolume& known) noexcept {
         if (known.volume_id.is_none() || known.volume_id == carried) return Status();
+        if (storage_->superblock.histories.empty() && carried.is_none()) {
+            // Replaced before anything was ever in sync here.
+            known.volume_id = {};
+            is_new_ = true;
+            return Status();
+        }
         if (!storage_->superblock.is_consistent && !carried.is_none()) {
             // A resync that was giving this copy the source's id was interrupted.
             known.volume_id = carried;
@@ -232,6 +262,7 @@ class MirrorStorage::Opening {
     const MirrorStorageOptions& options_;
     std::string& why_;
     std::unique_ptr<MirrorStorage> storage_;
+    bool is_new_ = false;  // the superblock on disk does not say yet what the one in memory does
 };
 
 Result<std::unique_ptr<MirrorStorage>> MirrorStorage::open(Loop& loop, LogSink& log,

@@ -23,10 +23,11 @@ constexpr int kExitDone = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 
+// Closed to others when it is made here; one that was there stays as it is.
 bool make_directory(const std::string& path, std::string& why) {
     std::error_code error;
-    std::filesystem::create_directories(path, error);
-    if (!error) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+    const bool is_new = std::filesystem::create_directories(path, error);
+    if (is_new) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
     if (error) why = path + " can't be made: " + error.message();
     return !error;
 }
@@ -37,7 +38,7 @@ bool make_directory(const std::string& path, std::string& why) {
 bool lock_directory(const std::string& path, std::string& why) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;  // kept open on purpose
-    why = "another gemeld uses " + path;
+    why = "another gemeld uses " + path + ": end it first, or name another directory by --state";
     return false;
 }
 
@@ -125,7 +126,8 @@ int run(const DaemonOptions& options) {
     allow_many_files();
     std::string why;
     if (!make_directory(options.state_directory, why)) return fail(*log, why);
-    if (!make_directory(options.run_directory, why)) return fail(*log, why);
+    const bool has_sockets = options.mode != DaemonMode::witness;
+    if (has_sockets && !make_directory(options.run_directory, why)) return fail(*log, why);
     if (options.mode != DaemonMode::guard && !lock_directory(options.state_directory, why)) {
         return fail(*log, why);
     }
