@@ -4,17 +4,23 @@
 outside it; afterwards says whether a survivor holds everything that was acknowledged.
 
 usage: recorder.py write DIRECTORY ACK_LOG    until killed or the directory fails
-       recorder.py check DIRECTORY ACK_LOG    exit 1 and a sentence when something is missing
+       recorder.py check DIRECTORY ACK_LOG    exit 1 and a sentence when something is missing, 2
+                                              when the directory cannot be read
 
 Kinds of record: `a` appended to one file and fsynced, `w` written over in place (write returned),
-`f` a new file renamed into place, `d` a file removed."""
+`f` a new file renamed into place, `m` a directory moved to a new name with what is in it, `x` two
+files exchanged, `d` a file made and removed."""
 
+import ctypes
 import hashlib
 import os
 import sys
 
 RECORD = 128          # bytes of a record: number, padding, digest
 SLOTS = 64            # records written over in place
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def record(kind, number):
@@ -49,15 +55,57 @@ def replace(directory, number):
     os.rename(path + ".new", path)
 
 
+def move(directory, number):
+    parent = os.path.join(directory, "moving")
+    if not os.listdir(parent):
+        os.mkdir(os.path.join(parent, "0"))
+    old = os.path.join(parent, os.listdir(parent)[0])
+    inside = os.path.join(old, "inside")
+    if not os.path.exists(inside) or os.path.getsize(inside) != RECORD:
+        with open(inside, "wb") as file:
+            file.write(record("m", 0))
+    os.rename(old, os.path.join(parent, str(number)))
+
+
+def exchange(directory, number):
+    """The newest record comes to stand in `current` by one rename, the one before in `spare`."""
+    paths = [os.path.join(directory, name) for name in ("current", "spare")]
+    for path in paths:
+        if not os.path.exists(path):
+            with open(path, "wb") as file:
+                file.write(record("x", 0))
+    with open(paths[1], "r+b") as file:
+        file.write(record("x", number))
+    one, two = (os.fsencode(path) for path in paths)
+    if LIBC.renameat2(AT_FDCWD, one, AT_FDCWD, two, RENAME_EXCHANGE) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def remove(directory, number):
+    path = os.path.join(directory, "gone", str(number))
+    with open(path, "wb") as file:
+        file.write(record("d", number))
+    os.unlink(path)
+
+
+STEPS = (("a", append), ("w", write_over), ("f", replace), ("m", move), ("x", exchange),
+         ("d", remove))
+
+
 def write(directory, log_path):
     log = os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     with open(log_path, encoding="ascii") as past:
         number = 1 + max((int(line.split()[1]) for line in past), default=0)
     number += 1000  # records of an unfinished run never have the number of an acknowledged one
-    os.makedirs(os.path.join(directory, "files"), exist_ok=True)
-    steps = (("a", append), ("w", write_over), ("f", replace))
+    try:
+        for name in ("files", "moving", "gone"):
+            os.makedirs(os.path.join(directory, name), exist_ok=True)
+    except OSError as error:
+        print(f"stopped before the first record: {error}")
+        return 0
     while True:
-        for kind, step in steps:
+        for kind, step in STEPS:
             try:
                 step(directory, number)
             except OSError as error:
@@ -84,37 +132,80 @@ def number_in(data, kind):
     return number if data == record(kind, number) else -1
 
 
-def check(directory, log_path):
-    newest = {}       # what must be there: place -> number
-    appended = set()
+def acknowledgements(log_path):
+    """Of each kind the numbers that were acknowledged."""
+    numbers = {kind: set() for kind, _ in STEPS}
     with open(log_path, encoding="ascii") as log:
         for line in log:
-            if not line.endswith("\n"):
-                continue
-            kind, text = line.split()
-            number = int(text)
-            if kind == "a":
-                appended.add(number)
-            else:
-                newest[kind, number % (SLOTS if kind == "w" else 100)] = number
-    problems = []
+            if line.endswith("\n"):
+                kind, number = line.split()
+                numbers[kind].add(int(number))
+    return numbers
+
+
+def check_appended(directory, numbers):
     data = read(os.path.join(directory, "appended"))
     # A record that was cut short by a crash stands before the next one on the same line.
     found = {number_in(line[1 - RECORD:] + b"\n", "a") for line in data.split(b"\n")}
-    missing = sorted(appended - found)
+    missing = sorted(numbers - found)
     if missing:
-        problems.append(f"{len(missing)} appended records are missing, the first {missing[0]}")
+        yield f"{len(missing)} appended records are missing, the first {missing[0]}"
+
+
+def check_places(kind, numbers, places, data_at):
+    """The newest record of each place, or a later one that was not acknowledged, is there."""
+    newest = {}
+    for number in sorted(numbers):
+        newest[number % places] = number
+    for place, number in sorted(newest.items()):
+        there = number_in(data_at(place), kind)
+        if there < number:
+            yield f"{kind} {place}: {there} instead of {number}"
+
+
+def check_moved(directory, numbers):
+    if not numbers:
+        return
+    names = os.listdir(os.path.join(directory, "moving"))
+    if len(names) != 1:
+        yield f"m: one directory was moved about, and there are {names}"
+    elif int(names[0]) < max(numbers):
+        yield f"m: the directory is at {names[0]} instead of {max(numbers)}"
+    elif number_in(read(os.path.join(directory, "moving", names[0], "inside")), "m") != 0:
+        yield "m: the moved directory has lost what was in it"
+
+
+def check_removed(directory, numbers):
+    if numbers:
+        back = numbers & {int(name) for name in os.listdir(os.path.join(directory, "gone"))}
+        if back:
+            yield f"{len(back)} removed files are back, the first {min(back)}"
+
+
+def find_problems(directory, numbers):
     slots = read(os.path.join(directory, "slots"))
-    for (kind, place), number in sorted(newest.items()):
-        if kind == "w":
-            there = number_in(slots[place << 20:(place << 20) + RECORD], "w")
-        else:
-            there = number_in(read(os.path.join(directory, "files", str(place))), "f")
-        if there < number:   # a later one, unacknowledged, may be there
-            problems.append(f"{kind} {place}: {there} instead of {number}")
+    return [
+        *check_appended(directory, numbers["a"]),
+        *check_places("w", numbers["w"], SLOTS,
+                      lambda place: slots[place << 20:(place << 20) + RECORD]),
+        *check_places("f", numbers["f"], 100,
+                      lambda place: read(os.path.join(directory, "files", str(place)))),
+        *check_moved(directory, numbers["m"]),
+        *check_places("x", numbers["x"], 1, lambda _: read(os.path.join(directory, "current"))),
+        *check_removed(directory, numbers["d"]),
+    ]
+
+
+def check(directory, log_path):
+    numbers = acknowledgements(log_path)
+    try:
+        problems = find_problems(directory, numbers)
+    except OSError as error:
+        print(error)
+        return 2
     for problem in problems[:10]:
         print(problem)
-    print(f"{len(appended)} appended, {len(newest)} places checked")
+    print("checked " + ", ".join(f"{len(found)} {kind}" for kind, found in numbers.items()))
     return 1 if problems else 0
 
 
