@@ -210,6 +210,14 @@ class Lab:
         raise AssertionError(f"{node} is {self.state(node)!r}, not {' or '.join(states)}, after "
                              f"{timeout} s\n{self.logs()}")
 
+    def wait_for(self, holds, timeout, describe):
+        """Waits until `holds()`; fails with what `describe()` says and both nodes' logs."""
+        end = time.monotonic() + timeout
+        while not holds():
+            if time.monotonic() > end:
+                raise AssertionError(f"not after {timeout} s: {describe()}\n{self.logs()}")
+            time.sleep(CHECK_INTERVAL_S)
+
     def wait_pair(self, timeout=60):
         """Waits until one node is primary and the other secondary; returns (primary, secondary)."""
         end = time.monotonic() + timeout
