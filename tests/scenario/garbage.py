@@ -35,10 +35,22 @@ def connect(place):
     return socket.create_connection((host, int(port)), PATIENCE_S)
 
 
+def connect_patiently(place):
+    """The queue of a local socket may be full of those before."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return connect(place)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def converse(place, data, hang_up):
     """Sends `data`; returns what came back until the other side closed, None when it never did."""
     answer = b""
-    with connect(place) as connection:
+    with connect_patiently(place) as connection:
         try:
             connection.sendall(data)
             if hang_up:
