@@ -36,7 +36,7 @@ foreach(unit IN ITEMS gemeld gemeld-witness gemel-guard)
         DESTINATION "${GEMEL_UNIT_DIR}")
 endforeach()
 
-foreach(page IN ITEMS gemel.1 gemel.toml.5 gemeld.8)
+foreach(page IN ITEMS gemel.1 gemel-bench.1 gemel.toml.5 gemeld.8)
     string(REGEX MATCH "[0-9]$" section ${page})
     install(FILES "docs/man/${page}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
 endforeach()

@@ -16,7 +16,8 @@ prefix=$temporary/prefix
 cmake --install "$build" --prefix "$prefix" >/dev/null
 
 for file in sbin/gemeld bin/gemel lib/systemd/system/{gemeld,gemeld-witness,gemel-guard}.service \
-  share/man/{man8/gemeld.8,man1/gemel.1,man5/gemel.toml.5} share/doc/gemel/README.md \
+  share/man/{man8/gemeld.8,man1/gemel.1,man1/gemel-bench.1,man5/gemel.toml.5} \
+  share/doc/gemel/README.md share/gemel/{bench/mirror.py,lib/lab.py} \
   include/gemel/engine/base/status.hpp; do
   if [[ ! -f $prefix/$file ]]; then
     echo "not installed: $file" >&2
