@@ -191,7 +191,7 @@ Status Following::on_sync(Bytes payload) noexcept {
     if (request->object.is_none() || request->object == kRootObject) {
         syncs_.sync_everything(std::move(done));
     } else {
-        syncs_.sync_object(request->volume, request->object, std::move(done));
+        syncs_.sync_object(request->volume, request->object, request->data_only, std::move(done));
     }
     return Status();
 }

@@ -46,6 +46,7 @@ void encode_sync(const SyncRequest& request, ByteBuffer& payload) {
     out.put(request.token);
     out.put(request.volume);
     out.put(request.object);
+    out.put(static_cast<std::uint8_t>(request.data_only));
 }
 
 Result<SyncRequest> decode_sync(Bytes payload) noexcept {
@@ -54,7 +55,9 @@ Result<SyncRequest> decode_sync(Bytes payload) noexcept {
     request.token = in.get<std::uint64_t>();
     request.volume = in.get<std::uint16_t>();
     request.object = in.object_id();
-    if (!in.at_end()) return Code::corrupt;
+    const auto data_only = in.get<std::uint8_t>();
+    if (!in.at_end() || data_only > 1) return Code::corrupt;
+    request.data_only = data_only == 1;
     return request;
 }
 

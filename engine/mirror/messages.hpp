@@ -29,6 +29,7 @@ struct SyncRequest {
     std::uint64_t token = 0;
     std::uint16_t volume = 0;
     ObjectId object;
+    bool data_only = false;
 };
 void encode_sync(const SyncRequest& request, ByteBuffer& payload);
 Result<SyncRequest> decode_sync(Bytes payload) noexcept;

@@ -45,7 +45,8 @@ class ClientOp : public ListLink {
     Op op;
 };
 
-// A request for durability: fsync of one object, or of everything (object == none or the root).
+// A request for durability: fsync of one object and the names that lead to it, or of everything
+// (object == none or the root).
 class ClientSync : public ListLink {
    public:
     virtual ~ClientSync() = default;
@@ -53,6 +54,8 @@ class ClientSync : public ListLink {
 
     std::uint16_t volume = 0;
     ObjectId object;
+    // As fdatasync(2): of a regular file's attributes, only what its content needs.
+    bool data_only = false;
 };
 
 enum class ReplicaRole : std::uint8_t {

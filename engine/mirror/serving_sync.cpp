@@ -24,13 +24,14 @@ void Serving::sync(ClientSync& client) noexcept {
     if (client.object.is_none() || client.object == kRootObject) {
         syncs_.sync_everything(std::move(done));
     } else {
-        syncs_.sync_object(client.volume, client.object, std::move(done));
+        syncs_.sync_object(client.volume, client.object, client.data_only, std::move(done));
     }
 }
 
 void Serving::send_sync(const PendingSync& sync) noexcept {
     context_.scratch.clear();
-    encode_sync({sync.token, sync.client->volume, sync.client->object}, context_.scratch);
+    const ClientSync& client = *sync.client;
+    encode_sync({sync.token, client.volume, client.object, client.data_only}, context_.scratch);
     context_.link->send(FrameType::sync, context_.scratch);
     context_.link->flush();
 }

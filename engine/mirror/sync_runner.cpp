@@ -13,7 +13,8 @@ class SyncRunner::SyncJob : public Job {
         Vfs& vfs = owner_.context_.loop.vfs();
         status = Status();
         for (const Fd fd : files) {
-            const Status one = file_system ? vfs.sync_file_system(fd) : vfs.sync(fd, false);
+            const Status one = file_system ? vfs.sync_file_system(fd)
+                                           : vfs.sync(fd, data_only && fd == plan.content);
             if (status.ok()) status = one;
         }
     }
@@ -21,6 +22,7 @@ class SyncRunner::SyncJob : public Job {
 
     std::vector<Fd> files;
     bool file_system = false;
+    bool data_only = false;
     Status status;
     std::uint16_t volume = 0;
     DirectoryVolume::SyncPlan plan;
@@ -44,7 +46,7 @@ SyncRunner::SyncJob& SyncRunner::take_job() noexcept {
     return job;
 }
 
-void SyncRunner::sync_object(std::uint16_t volume, ObjectId object,
+void SyncRunner::sync_object(std::uint16_t volume, ObjectId object, bool data_only,
                              std::function<void(Status)> done) noexcept {
     GEMEL_ASSERT(context_.volume_exists(volume));
     Result<DirectoryVolume::SyncPlan> plan = context_.volumes[volume]->plan_sync(object);
@@ -56,6 +58,7 @@ void SyncRunner::sync_object(std::uint16_t volume, ObjectId object,
     job.plan = std::move(plan).value();
     job.files = job.plan.files;
     job.file_system = false;
+    job.data_only = data_only;
     job.volume = volume;
     job.callback = std::move(done);
     context_.loop.offload(job);

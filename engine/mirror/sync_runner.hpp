@@ -15,8 +15,8 @@ class SyncRunner {
     explicit SyncRunner(ReplicaContext& context) noexcept;
     ~SyncRunner();
 
-    // fsync of one object and the names that lead to it.
-    void sync_object(std::uint16_t volume, ObjectId object,
+    // fsync of one object and the names that lead to it; `data_only`: fdatasync of its content.
+    void sync_object(std::uint16_t volume, ObjectId object, bool data_only,
                      std::function<void(Status)> done) noexcept;
     // syncfs of every volume's file system and of its index's. A failure is final: the kernel
     // reports a lost page once.

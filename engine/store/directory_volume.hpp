@@ -113,6 +113,7 @@ class DirectoryVolume {
     // sync_everything durable; pinned until the given objects are unpinned by finish_sync.
     struct SyncPlan {
         std::vector<Fd> files;
+        Fd content;  // the one of them that is a regular file; closed: none is
         std::vector<ObjectId> pinned;
         std::vector<ObjectId> named;  // objects whose new names the plan makes durable
         std::uint64_t mark = 0;       // changes up to here are covered

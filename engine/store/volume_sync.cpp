@@ -55,7 +55,10 @@ Result<DirectoryVolume::SyncPlan> TreeVolume::plan_sync(ObjectId object) noexcep
     const Result<FileStat> stat = vfs_.stat(file.value());
     if (!stat.ok()) return stat.status();
     Status added;
-    if (S_ISREG(stat->mode)) added = add_to_plan(object, FdCache::Kind::data, plan);
+    if (S_ISREG(stat->mode)) {
+        added = add_to_plan(object, FdCache::Kind::data, plan);
+        if (added.ok()) plan.content = plan.files.front();
+    }
     if (S_ISDIR(stat->mode)) added = add_to_plan(object, FdCache::Kind::directory, plan);
     if (added.ok()) added = add_names(object, plan);
     if (!added.ok()) {

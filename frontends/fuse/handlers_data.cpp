@@ -28,7 +28,8 @@ void answer_written(Session& session, Request& request, Status status) noexcept 
 
 void sync_written(Session& session, Request& request, Status status) noexcept {
     if (answered_failure(session, request, status)) return;
-    session.sync(request, request.node(), answer_written);
+    const bool data_only = (request.open_flags & O_SYNC) != O_SYNC;  // O_SYNC includes O_DSYNC
+    session.sync(request, request.node(), data_only, answer_written);
 }
 
 void read_on(Session& session, Request& request) noexcept;
@@ -138,6 +139,7 @@ void handle_write(Session& session, Request& request) noexcept {
     op.offset = in.offset;
     op.size = data.size();
     op.data = data;
+    request.open_flags = in.flags;
     op.clear_set_id = (in.write_flags & kWriteKillSuidgid) != 0;
     op.accessed = op.modified = session.loop().wall_time();
     const bool cached = (open_reply_flags(session, in.flags) & kOpenDirectIo) == 0;

@@ -22,6 +22,15 @@ constexpr std::uint64_t kBothWanted = kInitAsyncRead | kInitBigWrites | kInitMax
 constexpr std::uint64_t kServingWanted = kBothWanted | kInitDoReaddirplus | kInitReaddirplusAuto |
                                          kInitCacheSymlinks | kInitExplicitInvalData;
 
+void sync_object(Session& session, Request& request, ObjectId object, bool data_only) noexcept {
+    // Through a read-only mount nothing was changed; the peer's changes are the mirror's matter.
+    if (session.read_only()) {
+        session.answer_empty(request);
+        return;
+    }
+    session.sync(request, object, data_only, answer_done);
+}
+
 }  // namespace
 
 void handle_init(Session& session, Request& request) noexcept {
@@ -76,17 +85,16 @@ void handle_statfs(Session& session, Request& request) noexcept {
 }
 
 void handle_fsync(Session& session, Request& request) noexcept {
-    // Through a read-only mount nothing was changed; the peer's changes are the mirror's matter.
-    if (session.read_only()) {
-        session.answer_empty(request);
+    const auto in = request.body.take<FsyncIn>();
+    if (!request.body.ok()) {
+        session.answer_malformed(request);
         return;
     }
-    session.sync(request, request.node(), answer_done);
+    sync_object(session, request, request.node(), (in.fsync_flags & kFsyncDataOnly) != 0);
 }
 
 void handle_syncfs(Session& session, Request& request) noexcept {
-    request.header.nodeid = kRootNode;
-    handle_fsync(session, request);
+    sync_object(session, request, kRootObject, false);
 }
 
 }  // namespace gemel::fuse

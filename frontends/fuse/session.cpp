@@ -165,11 +165,12 @@ void Session::submit(Request& request, Next next) noexcept {
     target_.submit(request);
 }
 
-void Session::sync(Request& request, ObjectId object, Next next) noexcept {
+void Session::sync(Request& request, ObjectId object, bool data_only, Next next) noexcept {
     GEMEL_ASSERT(request.next == nullptr);
     request.next = next;
     request.sync.volume = options_.volume;
     request.sync.object = object;
+    request.sync.data_only = data_only;
     target_.sync(request.sync);
 }
 

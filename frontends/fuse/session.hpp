@@ -117,7 +117,7 @@ class Session final : public FuseTransport::Receiver {
     // Sends request.op to the mirror; goes on with `next`. Fills in the volume.
     void submit(Request& request, Next next) noexcept;
     // Makes `object` durable (or everything, for the root).
-    void sync(Request& request, ObjectId object, Next next) noexcept;
+    void sync(Request& request, ObjectId object, bool data_only, Next next) noexcept;
     // Reads into `buffer`; request.read.count bytes came.
     void read(Request& request, Fd file, MutableBytes buffer, std::uint64_t offset,
               Next next) noexcept;

@@ -81,6 +81,7 @@ void FakeTarget::submit(ClientOp& op) noexcept {
 
 void FakeTarget::sync(ClientSync& sync) noexcept {
     synced.push_back(sync.object);
+    last_sync_data_only = sync.data_only;
     loop_.post([&sync] { sync.on_complete(Status()); });
 }
 

@@ -91,6 +91,7 @@ class FakeTarget final : public FuseTarget {
     std::vector<ClientOp*> waiting;
     std::vector<OpKind> executed;
     std::vector<ObjectId> synced;
+    bool last_sync_data_only = false;
 
    private:
     void execute(ClientOp& op);

@@ -188,9 +188,29 @@ TEST_F(FuseSession, DsyncWriteIsSyncedWhereTheKernelWillNotAsk) {
     EXPECT_EQ(send(Opcode::write, file, raw(in) + "data").as<WriteOut>().size, 4U);
     ASSERT_EQ(target_->synced.size(), 1U) << "acknowledged without being durable";
     EXPECT_EQ(target_->synced[0].value, file);
+    EXPECT_TRUE(target_->last_sync_data_only);
     in.flags = O_WRONLY;
     EXPECT_EQ(send(Opcode::write, file, raw(in) + "data").error, 0);
     EXPECT_EQ(target_->synced.size(), 1U);
+    in.flags = O_WRONLY | O_SYNC;
+    EXPECT_EQ(send(Opcode::write, file, raw(in) + "data").error, 0);
+    EXPECT_EQ(target_->synced.size(), 2U);
+    EXPECT_FALSE(target_->last_sync_data_only) << "O_SYNC covers the attributes too";
+}
+
+TEST_F(FuseSession, FdatasyncIsToldFromFsync) {
+    start(false);
+    init();
+    const std::uint64_t file = make_file("f", "x");
+    FsyncIn in{};
+    EXPECT_EQ(send(Opcode::fsync, file, raw(in)).error, 0);
+    ASSERT_EQ(target_->synced.size(), 1U);
+    EXPECT_FALSE(target_->last_sync_data_only);
+    in.fsync_flags = kFsyncDataOnly;
+    EXPECT_EQ(send(Opcode::fsync, file, raw(in)).error, 0);
+    ASSERT_EQ(target_->synced.size(), 2U);
+    EXPECT_TRUE(target_->last_sync_data_only);
+    EXPECT_EQ(send(Opcode::fsync, file, "").error, EIO) << "a body that is too short";
 }
 
 TEST_F(FuseSession, DirectDsyncWriteIsSyncedOnEveryKernel) {
