@@ -17,6 +17,8 @@ namespace {
 // application instead of filling memory.
 constexpr std::size_t kUnsentMax = 16 * kMiB;
 constexpr std::size_t kUnacknowledgedMax = 16384;
+// A large write goes in pieces: the peer checks and writes one while the next is on its way.
+constexpr std::size_t kPieceMax = 128 * kKiB;
 
 bool sets_time_itself(OpKind kind) noexcept {
     return kind == OpKind::write || kind == OpKind::truncate || kind == OpKind::allocate ||
@@ -233,7 +235,21 @@ void Serving::report_disk_failure(Status status) noexcept {
     context_.local_failure(status, "an operation failed on this node's disk");
 }
 
+// Returns the number whose acknowledgement covers the op.
 std::uint64_t Serving::ship(const Op& op) noexcept {
+    if (op.kind != OpKind::write || op.data.size() <= kPieceMax) return ship_one(op);
+    Op piece = op;
+    std::uint64_t number = 0;
+    for (std::size_t done = 0; done < op.data.size(); done += piece.data.size()) {
+        piece.data = op.data.subspan(done, std::min(kPieceMax, op.data.size() - done));
+        piece.offset = op.offset + done;
+        piece.size = piece.data.size();
+        number = ship_one(piece);
+    }
+    return number;
+}
+
+std::uint64_t Serving::ship_one(const Op& op) noexcept {
     const std::uint64_t number = next_number_++;
     context_.scratch.clear();
     encode_op(op, number, context_.scratch);

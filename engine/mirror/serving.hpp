@@ -98,6 +98,7 @@ class Serving {
     void answer_failed(ClientOp& client, Status status) noexcept;
     void report_disk_failure(Status status) noexcept;
     std::uint64_t ship(const Op& op) noexcept;
+    std::uint64_t ship_one(const Op& op) noexcept;
     void record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept;
     Status mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept;
     bool ship_content(const Op& origin) noexcept;
