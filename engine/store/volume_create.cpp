@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// New objects. The order is protocol.md 7 and 13: made private and without a visible name, then id,
-// owner, ACLs, mode, times, and only then the name; a crash at any point leaves no half-made object
+// New objects. The order is protocol.md 7 and 13: made without a visible name, then id, owner,
+// ACLs, mode, times, and only then the name; a crash at any point leaves no half-made object
 // in sight.
 //
 // A regular file is an O_TMPFILE of its directory, so that the file system places it there; other
@@ -28,7 +28,9 @@ Result<Fd> TreeVolume::make_unnamed(const NewObject& spec, Fd near, bool& staged
     Result<Fd> file = Status::from_errno(EOPNOTSUPP);
     staged = true;
     if (S_ISREG(spec.mode) && tmpfile_works_) {
-        file = vfs_.open_at(near, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_NONBLOCK, 0600);
+        // Nobody else can open it before it has a name, so it may have its mode at once.
+        file =
+            vfs_.open_at(near, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_NONBLOCK, spec.mode & 0777);
         staged = !file.ok();
         if (staged) {
             if (!file.status().is_errno(EOPNOTSUPP) && !file.status().is_errno(EISDIR)) {
@@ -92,15 +94,24 @@ Status TreeVolume::dress(const NewObject& spec, Fd file) noexcept {
     const Result<FileHandle> handle = vfs_.handle_of(file);
     if (!handle.ok()) return handle.status();
     GEMEL_TRY(give_identity(file, spec.id, handle.value(), spec.mode));
-    GEMEL_TRY(vfs_.set_owner(file, spec.uid, spec.gid));
+    // Mostly right already, and asking costs less than a change, which goes through the journal.
+    const Result<FileStat> now = vfs_.stat(file);
+    if (!now.ok()) return now.status();
+    bool is_right = now->uid == spec.uid && now->gid == spec.gid;
+    if (!is_right) GEMEL_TRY(vfs_.set_owner(file, spec.uid, spec.gid));
     if (!S_ISLNK(spec.mode)) {
         if (spec.access_acl != nullptr && !spec.access_acl->empty()) {
             GEMEL_TRY(vfs_.set_xattr(file, kAccessAclAttribute, *spec.access_acl, 0));
+            is_right = false;
         }
         if (spec.default_acl != nullptr && !spec.default_acl->empty()) {
             GEMEL_TRY(vfs_.set_xattr(file, kDefaultAclAttribute, *spec.default_acl, 0));
         }
-        GEMEL_TRY(vfs_.set_mode(file, spec.mode & kPermissions));
+        // Another owner takes set-id bits away, an ACL changes the group's permissions.
+        const std::uint32_t wanted = spec.mode & kPermissions;
+        if (!is_right || (now->mode & kPermissions) != wanted) {
+            GEMEL_TRY(vfs_.set_mode(file, wanted));
+        }
     }
     if (!spec.accessed.set && !spec.modified.set) return Status();
     return vfs_.set_times(file, spec.accessed, spec.modified);
