@@ -18,7 +18,7 @@ PATIENCE_S = 60
 
 class PersonTest(unittest.TestCase):
     def setUp(self):
-        self.lab = Lab(default_binaries())
+        self.lab = Lab(default_binaries(), mirror='sync-interval = "100ms"')
         self.addCleanup(self.lab.close)
 
     def write(self, node, name, text):
@@ -157,6 +157,10 @@ class PersonTest(unittest.TestCase):
         self.lab.wait_pair()
         self.write("alpha", "changed", "first")
         self.write("alpha", "removed", "x")
+        # Intents go when nothing has happened there for 30 syncs; while they are there, the change
+        # would be found by them.
+        self.lab["alpha"].inside("sh", "-c", f"for i in $(seq 80); do echo $i >{DATA_PATH}/busy; "
+                                 "sleep 0.1; done")
 
     def test_released_target_is_compared(self):
         with self.lab.explained():
