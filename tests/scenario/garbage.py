@@ -3,7 +3,7 @@
 """Sends garbage to gemel's ports and says what became of it; garbage_test.py runs it inside a node.
 
 usage: garbage.py tcp|unix|udp PLACE SEED ROUNDS [RECORDED]
-       garbage.py record INTERFACE PORT FILE     until killed: what goes to PORT there
+       garbage.py record PORT FILE               until killed: what goes to PORT on this node
 
 PLACE is address:port or a path. RECORDED is a file of conversations and datagrams (JSON lines) that
 were overheard, to be replayed. Exit status 1: a connection was answered with more than a stranger
@@ -175,10 +175,9 @@ def attack_datagrams(place, chance, rounds, recorded):
     return []
 
 
-def overhear(interface, port, path):
-    """Payloads that go to `port` on this interface: a line for each stream and each datagram."""
+def overhear(port, path):
+    """Payloads that go to `port`: a line for each stream and each datagram."""
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-    tap.bind((interface, 0))
     streams = {}
     with open(path, "w", encoding="ascii") as out:
         while True:
@@ -209,7 +208,7 @@ def load(path, kind):
 
 def main():
     if sys.argv[1] == "record":
-        return overhear(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+        return overhear(int(sys.argv[2]), sys.argv[3])
     kind, place, seed, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(seed)
     if kind == "udp":

@@ -53,7 +53,7 @@ class GarbageTest(unittest.TestCase):
         files = {}
         for node, port in (("beta", 7800), ("witness", 7801)):
             files[node] = self.lab.root / f"heard-by-{node}"
-            self.spawn(node, PYTHON, HERE / "garbage.py", "record", "net0", port, files[node])
+            self.spawn(node, PYTHON, HERE / "garbage.py", "record", port, files[node])
         self.lab.wait_for(lambda: all(file.exists() for file in files.values()), PATIENCE_S,
                           lambda: "nobody listens")
         self.lab.start()
