@@ -242,7 +242,9 @@ Status VolumeMount::prepare_tree(bool covered, std::string& why) noexcept {
     const Result<std::vector<MountEntry>> mounts = read_mount_table();
     if (!mounts.ok()) return mounts.status();
     if (!layers_at(mounts.value(), tree_path_).empty()) {
-        if (tree_is_path(covered)) return {};
+        // Looked at once: it is no other one later, and a look below the cover takes its time.
+        is_tree_known_ = is_tree_known_ || tree_is_path(covered);
+        if (is_tree_known_) return {};
         GEMEL_PROBE("fuse: stale bind of another directory replaced");
         if (::umount2(tree_path_.c_str(), MNT_DETACH) != 0) {
             return failed("unmount '" + tree_path_ + "'", why);

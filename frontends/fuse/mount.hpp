@@ -106,6 +106,7 @@ class VolumeMount {
     std::string tree_path_;
     std::vector<FileUser> early_;
     std::uint32_t fuse_device_minor_ = 0;
+    bool is_tree_known_ = false;  // the bind at tree_path_ is of this volume's directory
 };
 
 }  // namespace gemel
