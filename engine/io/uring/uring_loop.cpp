@@ -16,8 +16,6 @@
 namespace gemel {
 namespace {
 
-constexpr Duration kSpinMin = Duration::microseconds(2);
-
 // The kernel moves at most this many bytes in a call (MAX_RW_COUNT of <linux/fs.h>).
 constexpr std::size_t kTransferMax = 0x7ffff000;
 
@@ -122,8 +120,7 @@ UringLoop::UringLoop(std::unique_ptr<Ring> ring, const Options& options, std::ui
                      Uuid boot_id)
     : prng_(seed),
       boot_id_(boot_id),
-      spin_max_(options.spin_max),
-      spin_(options.spin_max),
+      spin_policy_(options.spin_max),
       timers_(&Loop::sequence_of),
       wake_up_(std::make_unique<WakeUp>(*ring, inbox_.wake_descriptor())),
       network_(std::make_unique<UringNetwork>(*ring)),
@@ -195,13 +192,16 @@ Duration UringLoop::time_to_wait(Duration wait_max, Instant from) const noexcept
 void UringLoop::wait(Duration wait_max) noexcept {
     const Instant from = monotonic_now();
     Duration wait = time_to_wait(wait_max, from);
-    if (wait != Duration{} && spin_ > Duration{}) {
-        ring_->submit_and_wait({});
-        if (spin(from, wait)) {
-            adapt_spin(monotonic_now() - from);
-            wait = {};
-        } else if (wait > Duration{}) {
-            wait = std::max(wait - spin_, Duration{});
+    if (wait != Duration{}) {
+        const Duration bound = spin_policy_.begin_wait();
+        if (bound > Duration{}) {
+            ring_->submit_and_wait({});
+            if (spin(from, wait < Duration{} ? bound : std::min(bound, wait))) {
+                spin_policy_.end_wait(monotonic_now() - from);
+                wait = {};
+            } else if (wait > Duration{}) {
+                wait = std::max(wait - (monotonic_now() - from), Duration{});
+            }
         }
     }
     if (wait == Duration{} || !inbox_.may_sleep()) {
@@ -210,12 +210,11 @@ void UringLoop::wait(Duration wait_max) noexcept {
     }
     ring_->submit_and_wait(wait);
     inbox_.after_sleep();
-    if (spin_max_ > Duration{}) adapt_spin(monotonic_now() - from);
+    spin_policy_.end_wait(monotonic_now() - from);
 }
 
-bool UringLoop::spin(Instant from, Duration wait) noexcept {
-    const Duration bound = wait < Duration{} ? spin_ : std::min(spin_, wait);
-    while (monotonic_now() - from < bound) {
+bool UringLoop::spin(Instant from, Duration bound) noexcept {
+    for (Instant now = from; now - from < bound;) {
         // The clock costs more than these looks.
         for (int i = 0; i < 16; ++i) {
             if (ring_->has_completions() || inbox_.has_mail()) return true;
@@ -224,17 +223,10 @@ bool UringLoop::spin(Instant from, Duration wait) noexcept {
         // Whoever is ready to run here goes first: on a machine with few cores that is often the
         // one whose request is being waited for.
         ::sched_yield();
+        const Instant before = std::exchange(now, monotonic_now());
+        if (!spin_policy_.yielded(now - before)) return false;
     }
     return false;
-}
-
-// A spin of spin_max_ would have paid, or not: a bound of nothing grows again when waits are short.
-void UringLoop::adapt_spin(Duration waited) noexcept {
-    if (waited <= spin_max_) {
-        spin_ = std::min(spin_max_, std::max(spin_ * 2, kSpinMin));
-    } else {
-        spin_ = spin_ <= kSpinMin ? Duration{} : spin_ / 2;
-    }
 }
 
 // ---- tasks, jobs, timers --------------------------------------------------------------------

@@ -14,6 +14,7 @@
 #include "engine/io/loop.hpp"
 #include "engine/io/uring/inbox.hpp"
 #include "engine/io/uring/posix_vfs.hpp"
+#include "engine/io/uring/spin_policy.hpp"
 #include "engine/io/uring/timer_heap.hpp"
 #include "engine/io/uring/worker_pool.hpp"
 
@@ -35,8 +36,8 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
         // Threads for offload().
         unsigned workers = 4;
         // Longest spin before a sleep; 0 sleeps at once. A sleep costs 50-75 us of wake-up on a
-        // virtual machine, a spin costs CPU that nobody else wants (it yields); how long it spins
-        // adapts to what pays.
+        // virtual machine, a spin costs CPU that nobody else wants (it yields); SpinPolicy says
+        // how long it spins.
         Duration spin_max{};
         // Uses no feature of the kernel that came after Linux 5.11; for testing what replaces them.
         bool plain = false;
@@ -85,9 +86,8 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
     void read_clocks() noexcept;
     void wait(Duration wait_max) noexcept;
     [[nodiscard]] Duration time_to_wait(Duration wait_max, Instant from) const noexcept;
-    // True: something came within the spin's bound.
-    bool spin(Instant from, Duration wait) noexcept;
-    void adapt_spin(Duration waited) noexcept;
+    // True: something came within the bound.
+    bool spin(Instant from, Duration bound) noexcept;
     void begin(IoOp& op, IoOp::Submission::Kind kind, Fd file) noexcept;
     void finish(IoOp& op, int result) noexcept;
     void run_finished_jobs() noexcept;
@@ -99,8 +99,7 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
     Prng prng_;
     Uuid boot_id_;
     PosixVfs vfs_;
-    Duration spin_max_;
-    Duration spin_;  // the present bound, 0 to spin_max_
+    SpinPolicy spin_policy_;
     bool in_turn_ = false;
     std::atomic<bool> stopping_{false};
 
