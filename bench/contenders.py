@@ -5,6 +5,7 @@ load generator where that directory is seen."""
 import contextlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,11 @@ from lab import DATA_PATH, Lab  # noqa: E402
 
 LOAD_TIMEOUT_S = 1800
 SYNC_TIMEOUT_S = 120
+
+
+def clean_up_when_terminated():
+    """SIGTERM ends the program as an error does: with nodes, mounts and files removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
 class Contender:

@@ -16,7 +16,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import table  # noqa: E402
-from contenders import resident  # noqa: E402
+from contenders import clean_up_when_terminated, resident  # noqa: E402
 from lab import DATA_PATH, Lab  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
@@ -106,6 +106,7 @@ def measure(lab, bench, options, report):
 
 def main():
     options = parse()
+    clean_up_when_terminated()
     if os.geteuid() != 0:
         sys.exit("gemel-bench memory: needs root, for namespaces and mounts")
     binaries = pathlib.Path(os.environ["GEMEL_BIN"])

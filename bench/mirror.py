@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import gluster  # noqa: E402
 import table  # noqa: E402
-from contenders import Bare, Gemel  # noqa: E402
+from contenders import Bare, Gemel, clean_up_when_terminated  # noqa: E402
 
 ANSWER_PORT = 7990
 MIB = 1 << 20
@@ -178,6 +178,7 @@ def show_memory(memory):
 
 def main():
     options = parse()
+    clean_up_when_terminated()
     if os.geteuid() != 0:
         sys.exit("gemel-bench mirror: needs root, for namespaces and mounts")
     binaries = pathlib.Path(os.environ["GEMEL_BIN"])
