@@ -62,8 +62,9 @@ function(gemel_executable name)
     gemel_link(${name} ${arg_LIBS})
 endfunction()
 
-# gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root... [TIMEOUT seconds]
+# gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root|threads... [TIMEOUT seconds]
 #            [ARGS args...] [EXCEPTIONS] [NO_MAIN])
+# `threads`: runs under ThreadSanitizer too; the target threaded_tests builds all of these.
 # One binary, one ctest entry of the same name, with GoogleTest's main() unless NO_MAIN.
 # TIMEOUT only stops what hangs; no verdict depends on time.
 function(gemel_test name)
@@ -78,6 +79,9 @@ function(gemel_test name)
     target_link_libraries(${name} PRIVATE GTest::gtest Threads::Threads)
     if(NOT arg_NO_MAIN)
         target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    endif()
+    if("threads" IN_LIST arg_LABELS)
+        add_dependencies(threaded_tests ${name})
     endif()
     add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
     gemel_test_properties(${name} "${arg_LABELS}" "${arg_TIMEOUT}")
@@ -124,7 +128,7 @@ endfunction()
 # Labels and time limit. Root tests take the machine (mounts, namespaces) one after the other.
 function(gemel_test_properties name labels timeout)
     foreach(label IN LISTS labels)
-        if(NOT label MATCHES "^(fast|sim|slow|root)$")
+        if(NOT label MATCHES "^(fast|sim|slow|root|threads)$")
             message(FATAL_ERROR "test ${name}: unknown label '${label}'")
         endif()
     endforeach()

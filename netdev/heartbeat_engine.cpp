@@ -43,7 +43,7 @@ HeartbeatEngine::HeartbeatEngine(Options options, Instant now) : options_(std::m
         monitor.interval = options_.interval;
         monitor.detect = options_.detect;
         peers_.push_back(
-            {HeartbeatMonitor(monitor, now), std::vector<Echo>(peer.link_count), 0, 0, {}});
+            {HeartbeatMonitor(monitor, now), std::vector<Echo>(peer.link_count), 0, 0, 0, {}});
     }
 }
 
@@ -56,7 +56,9 @@ ByteBuffer HeartbeatEngine::make(std::size_t peer, std::size_t link, Instant now
     out.put(options_.start);
     out.put(++sequence_);
     out.put(static_cast<std::uint64_t>(now.ns));
-    // Its own time, and how long ago it came here: so it can tell the round trip.
+    // Its own start and time, and how long ago they came here: so it can tell that this is no copy
+    // from before its start, and the round trip.
+    out.put(echo.start);
     out.put(echo.sent_ns);
     out.put(echo.sent_ns == 0 ? std::int64_t{0} : (now - echo.heard).ns);
     out.sized(options_.cluster);
@@ -69,12 +71,19 @@ ByteBuffer HeartbeatEngine::make(std::size_t peer, std::size_t link, Instant now
 
 // Whether it is not a copy of an old one; notes it.
 bool HeartbeatEngine::is_new(PeerState& peer, std::uint64_t start, std::uint64_t sequence) {
-    // Within one start they may overtake each other on different links.
-    constexpr std::uint64_t kReorderMax = 64;
+    constexpr std::uint64_t kWindow = 64;
     constexpr std::size_t kRetiredMax = 64;
+    if (start == peer.start && sequence > peer.sequence) {
+        const std::uint64_t ahead = sequence - peer.sequence;
+        peer.seen = (ahead < kWindow ? peer.seen << ahead : 0) | 1;
+        peer.sequence = sequence;
+        return true;
+    }
     if (start == peer.start) {
-        if (sequence + kReorderMax <= peer.sequence) return false;
-        peer.sequence = std::max(peer.sequence, sequence);
+        // Overtaken on another link; counts if it is the first of its number.
+        const std::uint64_t behind = peer.sequence - sequence;
+        if (behind >= kWindow || (peer.seen >> behind & 1) != 0) return false;
+        peer.seen |= std::uint64_t{1} << behind;
         return true;
     }
     if (std::find(peer.retired.begin(), peer.retired.end(), start) != peer.retired.end()) {
@@ -84,6 +93,7 @@ bool HeartbeatEngine::is_new(PeerState& peer, std::uint64_t start, std::uint64_t
     peer.retired.push_back(peer.start);
     peer.start = start;
     peer.sequence = sequence;
+    peer.seen = 1;
     return true;
 }
 
@@ -101,6 +111,7 @@ std::optional<HeartbeatEngine::Verdict> HeartbeatEngine::receive(std::size_t lin
     const auto start = in.get<std::uint64_t>();
     const auto sequence = in.get<std::uint64_t>();
     const auto sent_ns = in.get<std::uint64_t>();
+    const auto echoed_start = in.get<std::uint64_t>();
     const auto echoed_ns = in.get<std::uint64_t>();
     const auto held_ns = in.get<std::int64_t>();
     const std::string_view cluster = as_text(in.sized(kNameSizeMax));
@@ -113,10 +124,14 @@ std::optional<HeartbeatEngine::Verdict> HeartbeatEngine::receive(std::size_t lin
     if (known == options_.peers.end() || link >= known->link_count) return std::nullopt;
     const auto index = static_cast<std::size_t>(known - options_.peers.begin());
     PeerState& peer = peers_[index];
+    const bool is_echo = echoed_start == options_.start;
+    // Echoed before it is believed: otherwise neither would ever believe the other.
+    if (start != peer.start) peer.echoes[link] = {start, sent_ns, now};
+    if (start != peer.start && !is_echo) return std::nullopt;
     if (!is_new(peer, start, sequence)) return std::nullopt;
-    peer.echoes[link] = {sent_ns, now};
+    peer.echoes[link] = {start, sent_ns, now};
     std::optional<Duration> round_trip;
-    if (echoed_ns != 0) {
+    if (is_echo && echoed_ns != 0) {
         const std::int64_t ns = now.ns - static_cast<std::int64_t>(echoed_ns) - held_ns;
         if (ns >= 0) round_trip = Duration::nanoseconds(ns);
     }

@@ -4,7 +4,9 @@
 // production (heartbeat_thread.hpp), the loop in the simulation (heartbeat_on_loop.hpp).
 //
 // A datagram proves the cluster's key by a truncated HMAC-SHA-256 over all of it and counts up
-// within one start of its sender, so a copy of an old one is not a sign of life. docs/wire.md.
+// within one start of its sender. A new start of a peer is believed only when it echoes the start
+// of this node: so a copy of an old datagram is not a sign of life, nor can it shut the peer out,
+// whatever was recorded before this node began. docs/wire.md.
 #pragma once
 
 #include "engine/base/bytes.hpp"
@@ -57,6 +59,7 @@ class HeartbeatEngine {
    private:
     // What the peer last said on one link, to be echoed.
     struct Echo {
+        std::uint64_t start = 0;
         std::uint64_t sent_ns = 0;  // by the peer's clock
         Instant heard;
     };
@@ -65,6 +68,7 @@ class HeartbeatEngine {
         std::vector<Echo> echoes;
         std::uint64_t start = 0;             // its present one
         std::uint64_t sequence = 0;          // newest of that start
+        std::uint64_t seen = 0;              // bit i: number sequence - i has come
         std::vector<std::uint64_t> retired;  // earlier starts, whose copies are worth nothing
     };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Heartbeats of a real node in a thread of their own, with locked memory and real-time priority
-// where the kernel allows, so that a busy loop does not look like a dead node. Verdicts are handed
-// to the loop.
+// Heartbeats of a real node in a thread of their own, with real-time priority where the kernel
+// allows, so that a busy loop does not look like a dead node. Verdicts are handed to the loop.
 #pragma once
 
 #include "engine/base/log.hpp"

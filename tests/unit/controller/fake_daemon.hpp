@@ -4,7 +4,7 @@
 
 #include "controller/control_server.hpp"
 #include "controller/event_log.hpp"
-#include "tests/unit/controller/loop_thread.hpp"
+#include "tests/unit/io/loop_thread.hpp"
 
 #include <gtest/gtest.h>
 
