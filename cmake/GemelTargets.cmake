@@ -62,8 +62,8 @@ function(gemel_executable name)
     gemel_link(${name} ${arg_LIBS})
 endfunction()
 
-# gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root|threads... [TIMEOUT seconds]
-#            [ARGS args...] [EXCEPTIONS] [NO_MAIN])
+# gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root|threads...
+#            [TIMEOUT seconds] [ARGS args...] [EXCEPTIONS] [NO_MAIN])
 # `threads`: runs under ThreadSanitizer too; the target threaded_tests builds all of these.
 # One binary, one ctest entry of the same name, with GoogleTest's main() unless NO_MAIN.
 # TIMEOUT only stops what hangs; no verdict depends on time.

@@ -27,6 +27,7 @@ build libgtest-dev           GoogleTest
 build libbenchmark-dev       Google Benchmark
 test  python3                house rules and test scripts
 test  clang-16               the second compiler: everything builds without a warning there too
+test  libclang-rt-16-dev     its sanitizers
 test  groff-base             checks the manual pages
 test  iproute2               two nodes on one machine: network namespaces and their links
 test  nftables               cuts between them, in one direction too
