@@ -85,6 +85,9 @@ function(gemel_test name)
     endif()
     add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
     gemel_test_properties(${name} "${arg_LABELS}" "${arg_TIMEOUT}")
+    # Only LeakSanitizer reads it.
+    set_property(TEST ${name} PROPERTY ENVIRONMENT
+        "LSAN_OPTIONS=print_suppressions=0:suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp")
 endfunction()
 
 # gemel_script_test(name SCRIPT file.py|file.sh LABELS ... [TIMEOUT seconds] [ARGS args...])
