@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sections of gemel.toml: which keys there are, their types and ranges.
 #include "controller/config_reader.hpp"
+#include "engine/store/exclude_list.hpp"
 
 #include <array>
 #include <utility>
@@ -127,21 +128,6 @@ void read_check(const ConfigValue& table, const std::string& path, ConfigDraft& 
     draft.error(table.place, "checks on the application are not served by this version");
 }
 
-// A glob on one name ("*.tmp"), on a path from the volume's root ("cache/*.db"); with a slash at
-// its end it is about directories.
-bool is_exclude_glob(std::string_view glob) {
-    if (glob.ends_with('/')) glob.remove_suffix(1);
-    if (glob.starts_with('/')) glob.remove_prefix(1);
-    if (glob.empty()) return false;
-    while (!glob.empty()) {
-        const std::size_t slash = glob.find('/');
-        const std::string_view part = glob.substr(0, slash);
-        if (part.empty() || part == "." || part == ".." || part.starts_with('!')) return false;
-        glob.remove_prefix(slash == std::string_view::npos ? glob.size() : slash + 1);
-    }
-    return true;
-}
-
 void read_lists(ConfigReader& reader, const std::string& path, MirrorConfig& mirror,
                 ConfigDraft& draft) {
     const std::vector<std::string> nodes = reader.texts("nodes");
@@ -156,11 +142,12 @@ void read_lists(ConfigReader& reader, const std::string& path, MirrorConfig& mir
         reader.error("directories", reader.name("directories") + " is empty");
     }
     mirror.exclude = reader.texts("exclude");
+    ExcludeList list;
     for (std::size_t i = 0; i < mirror.exclude.size(); ++i) {
-        if (is_exclude_glob(mirror.exclude[i])) continue;
+        const std::string mistake = list.add(mirror.exclude[i]);
+        if (mistake.empty()) continue;
         draft.error_at(path + ".exclude." + std::to_string(i),
-                       "'" + mirror.exclude[i] + "' is no pattern of names, like \"*.tmp\", " +
-                           "\"cache/\" or \"logs/*.old\"");
+                       "the pattern '" + mirror.exclude[i] + "' " + mistake);
     }
     std::size_t index = 0;
     for (const std::string& text : reader.texts("virtual-ip")) {

@@ -147,10 +147,15 @@ const Mistake kValues[] = {
      {"g.toml:11:8: 'sync' in [mirror.db] has to be 'write', 'fsync' or 'async', not 'wirte'; did "
       "you mean 'write'?"}},
     {"excludes",
-     kHead + kMirror + "exclude = [\"*.tmp\", \"../x\", \"/\", \"a//b\"]\n",
-     {"g.toml:11:21: '../x' is no pattern of names, like \"*.tmp\", \"cache/\" or \"logs/*.old\"",
-      "g.toml:11:29: '/' is no pattern of names, like \"*.tmp\", \"cache/\" or \"logs/*.old\"",
-      "g.toml:11:34: 'a//b' is no pattern of names, like \"*.tmp\", \"cache/\" or \"logs/*.old\""}},
+     kHead + kMirror +
+         "exclude = [\"*.tmp\", \"../x\", \"/\", \"a//b\", \"a[b\", \"**\", \"!a\"]\n",
+     {"g.toml:11:21: the pattern '../x' has a '.' or '..' in its path",
+      "g.toml:11:29: the pattern '/' would exclude the volume's root",
+      "g.toml:11:34: the pattern 'a//b' has two slashes in a row",
+      "g.toml:11:42: the pattern 'a[b' has a '[' without its ']'",
+      "g.toml:11:49: the pattern '**' would exclude everything",
+      "g.toml:11:55: the pattern '!a' would take something back in, which a list of exclusions "
+      "cannot; write '\\!' for a name that begins with '!'"}},
     {"virtual_ip",
      kHead + kMirror + "virtual-ip = [\"10.0.0.50\", \"10.0.0.2/24\"]\n",
      {"g.toml:11:15: '10.0.0.50' is no address with a prefix length, like \"10.0.0.50/24\", "
