@@ -110,6 +110,7 @@ bool ResyncSource::read_children() noexcept {
         position = batch.back().next;
         turn_bytes_ += batch.size() * 64;
         for (ListedEntry& entry : batch) {
+            if (entry.local) continue;
             if (!entry.id.is_none()) scan_.children.push_back({std::move(entry.name), entry.id});
         }
     }

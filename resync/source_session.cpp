@@ -121,7 +121,7 @@ void ResyncSource::mark_orphans(std::uint16_t volume) noexcept {
     }
     map(volume).mark_names(kOrphanDirectory);
     for (const ListedEntry& entry : entries) {
-        if (!entry.id.is_none() && map(volume).is_known(entry.id)) {
+        if (!entry.id.is_none() && !entry.local && map(volume).is_known(entry.id)) {
             map(volume).mark_absent(entry.id);
         }
     }

@@ -74,6 +74,8 @@ Status ResyncTarget::detach_superfluous(DirectoryVolume& target) noexcept {
         position = batch.back().next;
         for (ListedEntry& entry : batch) {
             const auto wanted = listing_.entries.find(entry.name);
+            // This node's own: the source knows nothing of it, unless it has something else there.
+            if (entry.local && wanted == listing_.entries.end()) continue;
             if (wanted == listing_.entries.end() || wanted->second != entry.id) {
                 superfluous.push_back(std::move(entry.name));
             } else {

@@ -63,7 +63,10 @@ bool ResyncTarget::adopt(const AttributesItem& item) noexcept {
     if (item.parent.is_none() || (!S_ISREG(mode) && !S_ISDIR(mode))) return false;
     DirectoryVolume& target = volume(item.head);
     const Result<Attributes> there = target.lookup_raw(item.parent, item.name);
-    if (!there.ok() || !there->id.is_none()) return false;
+    if (!there.ok()) return false;
+    // It was another node's own until the list of excluded names was changed.
+    if (there->id == item.head.object) return true;
+    if (!there->id.is_none()) return false;
     if ((there->stat.mode & S_IFMT) != (mode & S_IFMT)) return false;
     const Status adopted = target.adopt(item.parent, item.name, item.head.object);
     if (!adopted.ok()) return false;

@@ -13,6 +13,11 @@ Following::Following(ReplicaContext& context, SyncRunner& syncs) noexcept
 void Following::begin() noexcept {
     stop();
     failed_ = false;
+    // What an earlier session did not bring to an end.
+    for (const auto& volume : context_.volumes) {
+        const Status emptied = volume->empty_directory(kIncomingDirectory);
+        if (!emptied.ok()) context_.local_failure(emptied, "incoming objects could not be removed");
+    }
 }
 
 void Following::stop() noexcept {

@@ -29,7 +29,13 @@ void IntentSet::add_content(std::uint16_t volume, ObjectId object, std::uint64_t
 void add_intents(const Op& op, std::uint64_t size_now, const IntentLog& log,
                  IntentSet& set) noexcept {
     const auto names = [&](ObjectId directory) {
+        // What is in there is no part of any copy, and gone at the next start.
+        if (directory == kIncomingDirectory) return;
         set.add({directory, IntentKey::kNames, op.volume});
+    };
+    const auto whole_object = [&] {
+        const bool covered = log.covers({op.object, IntentKey::kAttributes, op.volume});
+        set.add({op.object, covered ? IntentKey::kAttributes : IntentKey::kIdRange, op.volume});
     };
     switch (op.kind) {
         case OpKind::write:
@@ -50,11 +56,7 @@ void add_intents(const Op& op, std::uint64_t size_now, const IntentLog& log,
             set.add({op.object, IntentKey::kAttributes, op.volume});
             return;
         case OpKind::create:
-            set.add({op.object,
-                     log.covers({op.object, IntentKey::kAttributes, op.volume})
-                         ? IntentKey::kAttributes
-                         : IntentKey::kIdRange,
-                     op.volume});
+            whole_object();
             names(op.name.empty() ? kOrphanDirectory : op.parent);
             return;
         case OpKind::link:
@@ -71,6 +73,8 @@ void add_intents(const Op& op, std::uint64_t size_now, const IntentLog& log,
             names(op.parent);
             if (op.new_parent != op.parent) names(op.new_parent);
             if (op.object_in_use) names(kOrphanDirectory);
+            // The other copy has got all of it just now.
+            if (op.scope == Scope::publishes) whole_object();
             return;
         case OpKind::set_attributes:
         case OpKind::set_xattr:

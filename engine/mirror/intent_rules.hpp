@@ -33,6 +33,7 @@ class IntentSet {
 // Appends the intents of `op` to `set`. `size_now`: the object's size before a truncate, else 0.
 // For create, op.object is the id that the new object will have: it is covered by an id range, a
 // new one that begins with it when `log` has none, so that a created file costs no log write.
+// Requires: the op is mirrored, or the peer's part of one (peer_part.hpp).
 void add_intents(const Op& op, std::uint64_t size_now, const IntentLog& log,
                  IntentSet& set) noexcept;
 

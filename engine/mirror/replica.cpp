@@ -183,6 +183,13 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     impl_->following.stop();
     if (!continues) {
         for (DirtyMap& map : context.dirty) map = DirtyMap();
+        for (const auto& volume : context.volumes) {
+            // Objects that the other node had begun to send: they are nobody's.
+            const Status emptied = volume->empty_directory(kIncomingDirectory);
+            if (!emptied.ok()) {
+                context.local_failure(emptied, "incoming objects could not be removed");
+            }
+        }
     }
     // Each beginning of a service has its own epoch, so its ids are nobody else's.
     for (const auto& volume : context.volumes) {

@@ -4,6 +4,7 @@
 #include "engine/base/probe.hpp"
 #include "engine/mirror/messages.hpp"
 #include "engine/mirror/op_codec.hpp"
+#include "engine/mirror/peer_part.hpp"
 #include "engine/mirror/ship_rules.hpp"
 
 #include <algorithm>
@@ -30,6 +31,7 @@ bool sets_time_itself(OpKind kind) noexcept {
 Op Serving::without_views(const Op& op) noexcept {
     Op copy;
     copy.kind = op.kind;
+    copy.scope = op.scope;
     copy.volume = op.volume;
     copy.object = op.object;
     copy.parent = op.parent;
@@ -49,10 +51,15 @@ Serving::Serving(ReplicaContext& context, SyncRunner& syncs) noexcept
     : context_(context), syncs_(syncs) {}
 
 Serving::~Serving() {
+    *alive_ = false;
     // The owner of the ops is gone or going: links only, no calls.
     while (waiting_.pop_front() != nullptr) {
     }
     while (stranded_.pop_front() != nullptr) {
+    }
+    for (const auto& publication : publications_) {
+        while (publication->held.pop_front() != nullptr) {
+        }
     }
 }
 
@@ -80,6 +87,7 @@ void Serving::submit(ClientOp& client) noexcept {
     }
     waiting_.push_back(client);
     if (commit_pending_ && may_execute()) {
+        judge(client.op);
         touch_intents(client);  // joins the group commit that comes next
     } else {
         schedule_pump();
@@ -89,7 +97,8 @@ void Serving::submit(ClientOp& client) noexcept {
 // What arrives in one turn of the loop is carried out together.
 void Serving::schedule_pump() noexcept {
     if (std::exchange(pump_scheduled_, true)) return;
-    context_.loop.post([this] {
+    context_.loop.post([this, alive = alive_] {
+        if (!*alive) return;
         pump_scheduled_ = false;
         pump();
     });
@@ -97,25 +106,35 @@ void Serving::schedule_pump() noexcept {
 
 void Serving::pump() noexcept {
     while (may_execute() && !waiting_.empty()) {
-        if (need_history()) return;
         ClientOp& client = *waiting_.front();
+        judge(client.op);
+        if (hold_back(client)) continue;
+        if (client.op.scope != Scope::local && need_history()) return;
         if (!touch_intents(client)) {
             // One commit for all that wait.
             for (ClientOp* next = waiting_.next(client); next != nullptr;) {
+                judge(next->op);
                 touch_intents(*next);
                 next = waiting_.next(*next);
             }
             request_commit();
             return;
         }
-        if (client.op.kind == OpKind::write) {
+        if (client.op.kind == OpKind::write && client.op.scope == Scope::mirrored) {
             execute_writes();
         } else {
             waiting_.remove(client);
             note_activity(client);
-            execute_then_ship(client);
+            execute(client);
         }
     }
+}
+
+// What is wrong with the op is found again when it is executed.
+void Serving::judge(Op& op) noexcept {
+    op.scope = Scope::mirrored;
+    if (!volume_of(op).keeps_names()) return;
+    if (!volume_of(op).prepare(op).ok()) op.scope = Scope::mirrored;
 }
 
 bool Serving::need_history() noexcept {
@@ -134,11 +153,13 @@ void Serving::history_stored(Status status) noexcept {
     }
     history_ = History::stored;
     pump();
+    schedule_publications();
 }
 
 // True: all intents of the op are durable. Else they are noted for the next commit.
 bool Serving::touch_intents(ClientOp& client) noexcept {
     Op& op = client.op;
+    if (op.scope == Scope::local) return true;
     std::uint64_t size_now = 0;
     if (op.kind == OpKind::truncate) {
         const Result<Attributes> now = volume_of(op).attributes(op.object);
@@ -146,7 +167,8 @@ bool Serving::touch_intents(ClientOp& client) noexcept {
     }
     if (op.kind == OpKind::create) op.object = volume_of(op).next_id();
     IntentSet set;
-    add_intents(op, size_now, context_.intents, set);
+    const PeerPart part(op);
+    add_intents(part.op(), size_now, context_.intents, set);
     if (context_.intents.touch(set.keys())) return true;
     if (context_.shipping) {
         // Sent ahead, so that the peer's log is written while ours is.
@@ -169,6 +191,7 @@ void Serving::request_commit() noexcept {
             return;
         }
         pump();
+        schedule_publications();
         // Ops that queued behind while the log was being written share the next commit.
     });
 }
@@ -177,6 +200,26 @@ void Serving::note_activity(ClientOp& client) noexcept {
     if (sets_time_itself(client.op.kind)) client.op.modified = context_.loop.wall_time();
     activity_ = true;
     ++context_.counters.ops_executed;
+}
+
+void Serving::execute(ClientOp& client) noexcept {
+    if (client.op.scope == Scope::local) {
+        execute_local(client);
+    } else if (must_be_sent_first(client.op)) {
+        begin_publication(client);
+    } else {
+        execute_then_ship(client);
+    }
+}
+
+// Nobody but this node knows of the object.
+void Serving::execute_local(ClientOp& client) noexcept {
+    const Status status = volume_of(client.op).execute(client.op);
+    if (status.ok()) {
+        complete(client, Status());
+    } else {
+        execution_failed(client, status);
+    }
 }
 
 void Serving::execute_then_ship(ClientOp& client) noexcept {
@@ -200,15 +243,17 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
         execution_failed(client, status);
         return;
     }
-    if (context_.shipping && can_ship(map_of(op), op)) {
-        const std::uint64_t number = ship(op);
-        note_shipped(map_of(op), op);
+    const PeerPart part(op);
+    // An object that is published here was not sent before, because it can't be.
+    if (op.scope != Scope::publishes && context_.shipping && can_ship(map_of(op), part.op())) {
+        const std::uint64_t number = ship(part.op());
+        note_shipped(map_of(op), part.op());
         if (waiting_.empty()) context_.link->flush();
-        record(number, &client, Status(), op);
+        record(number, &client, Status(), part.op());
         return;
     }
     GEMEL_ASSERT(!waits_for_peer());
-    mark(map_of(op), op);
+    mark(map_of(op), part.op());
     ++context_.counters.ops_marked;
     complete(client, Status());
 }
@@ -287,8 +332,10 @@ Status Serving::on_ack(Bytes payload) noexcept {
     while (!shipped_.empty() && shipped_.front().number <= number.value()) {
         const Shipped& front = shipped_.front();
         if (front.client != nullptr) complete(*front.client, front.status);
+        published_unacknowledged_ -= front.published;
         shipped_.pop_front();
     }
+    schedule_publications();
     settle();
     return Status();
 }
@@ -301,13 +348,18 @@ void Serving::complete_shipped(bool keep_records) noexcept {
             complete(*std::exchange(shipped.client, nullptr), shipped.status);
         }
     }
-    if (!keep_records) shipped_.clear();
+    if (!keep_records) {
+        shipped_.clear();
+        published_unacknowledged_ = 0;
+    }
     settle();
 }
 
 void Serving::on_session_lost() noexcept {
     holds_answers_ = false;
     for (const Shipped& shipped : shipped_) mark(map_of(shipped.op), shipped.op);
+    put_back_publications(false);
+    if (!waiting_.empty()) schedule_pump();
     if (waits_for_peer()) {
         GEMEL_PROBE("serving: the session is lost while the peer is in the in-sync set");
         context_.role = ReplicaRole::held;
@@ -340,6 +392,7 @@ void Serving::begin_attaching() noexcept {
     context_.role = ReplicaRole::attaching;
     // From here on nothing is answered that only one node holds.
     for (PendingSync& sync : pending_syncs_) {
+        if (sync.local_object) continue;
         sync.peer_done = false;
         send_sync(sync);
     }
@@ -369,6 +422,8 @@ void Serving::stop() noexcept {
         if (shipped.client != nullptr) complete(*shipped.client, lost);
     }
     shipped_.clear();
+    published_unacknowledged_ = 0;
+    put_back_publications(false);
     while (ClientOp* client = stranded_.pop_front()) complete(*client, lost);
     while (ClientOp* client = waiting_.pop_front()) complete(*client, lost);
     finish_syncs(lost);
@@ -379,6 +434,7 @@ void Serving::stop() noexcept {
 }
 
 void Serving::quiesce(std::function<void()> done) noexcept {
+    put_back_publications(context_.shipping);
     quiesced_ = true;
     when_settled_ = std::move(done);
     settle();
@@ -411,6 +467,10 @@ Duration Serving::waiting_for_peer() const noexcept {
     if (!shipped_.empty()) oldest = std::min(oldest, shipped_.front().since);
     for (const PendingSync& sync : pending_syncs_) {
         if (sync.local_done && !sync.peer_done) oldest = std::min(oldest, sync.since);
+    }
+    for (const auto& publication : publications_) {
+        if (publication->sync_token == 0 || publication->durable_there) continue;
+        oldest = std::min(oldest, publication->since);
     }
     return context_.loop.now() - oldest;
 }

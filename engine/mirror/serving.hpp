@@ -6,6 +6,7 @@
 //       bypass;
 //   I3  a ClientOp stays in shipped_ until on_ack while waits_for_peer();
 //   I4  every frame sent has a record in shipped_ until acknowledged; a lost session marks them.
+// What is sent of a publication is no part of the peer's copy before the op that ends it.
 #pragma once
 
 #include "engine/mirror/intent_rules.hpp"
@@ -14,6 +15,7 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 
 namespace gemel {
 
@@ -58,7 +60,8 @@ class Serving {
         ClientOp* client = nullptr;  // null: already answered
         Status status;               // for the client
         Instant since;
-        Op op;  // without views: only for mark()
+        Op op;                      // without views: only for mark()
+        std::size_t published = 0;  // bytes counted in published_unacknowledged_
     };
     struct BatchedWrite {
         ClientOp* client = nullptr;
@@ -72,7 +75,22 @@ class Serving {
         std::uint64_t token = 0;
         bool local_done = false, peer_done = false;
         Instant since;
+        bool local_object = false;  // nothing of it is on the peer
     };
+    // An op that gives an object of this node's own a mirrored name, while the peer is being sent
+    // the object. Other ops about the object wait for it; nothing else does.
+    struct Publication {
+        ClientOp* client = nullptr;
+        ObjectId object;
+        std::uint64_t sent = 0, size = 0;  // of the content
+        bool begun = false;                // there is something in the peer's incoming/
+        bool attributes_sent = false;
+        std::uint64_t sync_token = 0;  // the peer has been asked to sync it
+        bool durable_there = false;
+        Instant since;
+        IntrusiveList<ClientOp> held;
+    };
+    enum class Advance : std::uint8_t { again, waits, done };
     enum class History : std::uint8_t { stored, needed, asked };
 
     [[nodiscard]] bool may_execute() const noexcept;
@@ -85,6 +103,7 @@ class Serving {
 
     void schedule_pump() noexcept;
     void pump() noexcept;
+    void judge(Op& op) noexcept;
     bool touch_intents(ClientOp& client) noexcept;
     bool need_history() noexcept;
     void request_commit() noexcept;
@@ -93,7 +112,9 @@ class Serving {
     void ship_batch() noexcept;
     void write_shipped(BatchedWrite& one) noexcept;
     void write_unshipped(ClientOp& client) noexcept;
+    void execute(ClientOp& client) noexcept;
     void execute_then_ship(ClientOp& client) noexcept;
+    void execute_local(ClientOp& client) noexcept;
     void execution_failed(ClientOp& client, Status status) noexcept;
     void answer_failed(ClientOp& client, Status status) noexcept;
     void report_disk_failure(Status status) noexcept;
@@ -105,6 +126,29 @@ class Serving {
     void complete(ClientOp& client, Status status) noexcept;
     void drain_completed() noexcept;
     void complete_shipped(bool keep_records) noexcept;
+
+    // serving_publish.cpp
+    [[nodiscard]] Publication* publication_of(const Op& op) noexcept;
+    bool hold_back(ClientOp& client) noexcept;
+    [[nodiscard]] bool must_be_sent_first(const Op& op) noexcept;
+    void begin_publication(ClientOp& client) noexcept;
+    void ship_part(const Op& part, std::size_t published = 0) noexcept;
+    bool send_skeleton(Publication& publication) noexcept;
+    Advance advance(Publication& publication, std::size_t& budget) noexcept;
+    Result<std::size_t> send_chunk(Publication& publication) noexcept;
+    Status send_attributes(Publication& publication) noexcept;
+    bool is_durable_enough(Publication& publication) noexcept;
+    Advance finish_publication(Publication& publication) noexcept;
+    void break_off(Publication& publication, Status status) noexcept;
+    void drop_at_peer(const Publication& publication) noexcept;
+    void put_back(Publication& publication) noexcept;
+    void put_back_publications(bool drop) noexcept;
+    void release_held(Publication& publication) noexcept;
+    void remove_publication(const Publication& publication) noexcept;
+    void schedule_publications() noexcept;
+    void advance_publications() noexcept;
+
+    // serving_sync.cpp
     void send_sync(const PendingSync& sync) noexcept;
     void local_sync_done(std::uint64_t token, Status status) noexcept;
     void finish_syncs(Status status) noexcept;
@@ -126,6 +170,10 @@ class Serving {
     std::vector<BatchedWrite> batch_;  // sent, being carried out here
     std::deque<Shipped> shipped_;
     std::deque<PendingSync> pending_syncs_;
+    std::deque<std::unique_ptr<Publication>> publications_;
+    std::size_t published_unacknowledged_ = 0;  // bytes
+    bool publications_scheduled_ = false;
+    ByteBuffer chunk_;
     std::uint64_t next_number_ = 1;  // of the next op of this session
     std::uint64_t next_token_ = 1;
     History history_ = History::stored;
@@ -137,6 +185,7 @@ class Serving {
     bool stalled_ = false;  // a disk failure: nothing more until stop()
     bool activity_ = false;
     std::function<void()> when_settled_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
 };
 
 }  // namespace gemel

@@ -17,9 +17,10 @@ void Serving::sync(ClientSync& client) noexcept {
         return;
     }
     const std::uint64_t token = next_token_++;
-    pending_syncs_.push_back(
-        {&client, token, false, !waits_for_peer() && !held, context_.loop.now()});
-    if (waits_for_peer()) send_sync(pending_syncs_.back());
+    const bool local_object = context_.volumes[client.volume]->is_local(client.object);
+    pending_syncs_.push_back({&client, token, false, local_object || (!waits_for_peer() && !held),
+                              context_.loop.now(), local_object});
+    if (waits_for_peer() && !local_object) send_sync(pending_syncs_.back());
     auto done = [this, token](Status status) { local_sync_done(token, status); };
     if (client.object.is_none() || client.object == kRootObject) {
         syncs_.sync_everything(std::move(done));
@@ -63,6 +64,10 @@ Status Serving::on_sync_done(Bytes payload) noexcept {
     for (PendingSync& sync : pending_syncs_) {
         if (sync.token == token.value()) sync.peer_done = true;
     }
+    for (const auto& publication : publications_) {
+        if (publication->sync_token == token.value()) publication->durable_there = true;
+    }
+    schedule_publications();
     finish_syncs(Status());
     return Status();
 }
@@ -78,6 +83,7 @@ void Serving::finish_syncs(Status status) noexcept {
         sync = pending_syncs_.erase(sync);
         context_.loop.post([client, status] { client->on_complete(status); });
     }
+    schedule_publications();
     settle();
 }
 

@@ -54,7 +54,10 @@ void Serving::ship_batch() noexcept {
     while (!waiting_.empty() && batch_.size() < kBatchMax) {
         ClientOp& client = *waiting_.front();
         Op& op = client.op;
-        if (op.kind != OpKind::write || !context_.shipping || !can_ship(map_of(op), op)) return;
+        if (op.kind != OpKind::write || !context_.shipping) return;
+        judge(op);
+        if (op.scope != Scope::mirrored || publication_of(op) != nullptr) return;
+        if (!can_ship(map_of(op), op)) return;
         if (!touch_intents(client)) return;
         waiting_.remove(client);
         note_activity(client);

@@ -9,6 +9,8 @@ namespace gemel {
 namespace {
 
 bool names_clean(const DirtyMap& map, ObjectId directory) noexcept {
+    // No resync looks into incoming/: it is empty at the beginning of each session.
+    if (directory == kIncomingDirectory) return true;
     return !map.is_absent(directory) && !map.names_dirty(directory);
 }
 
@@ -18,6 +20,10 @@ bool object_clean(const DirtyMap& map, ObjectId object) noexcept {
 
 ObjectId create_parent(const Op& op) noexcept {
     return op.name.empty() ? kOrphanDirectory : op.parent;
+}
+
+void mark_names(DirtyMap& map, ObjectId directory) noexcept {
+    if (directory != kIncomingDirectory) map.mark_names(directory);
 }
 
 bool touches_orphans(const Op& op) noexcept {
@@ -102,13 +108,14 @@ void mark(DirtyMap& map, const Op& op) noexcept {
             return;
         case OpKind::unlink:
         case OpKind::remove_directory:
-            map.mark_names(op.parent);
+            mark_names(map, op.parent);
             forget_removed(map, op);
             return;
         case OpKind::rename:
-            map.mark_names(op.parent);
+            mark_names(map, op.parent);
             map.mark_names(op.new_parent);
             forget_removed(map, op);
+            if (op.scope == Scope::publishes) map.mark_absent(op.object);
             return;
         case OpKind::set_attributes:
         case OpKind::set_xattr:
@@ -122,7 +129,8 @@ void mark(DirtyMap& map, const Op& op) noexcept {
 }
 
 void note_shipped(DirtyMap& map, const Op& op) noexcept {
-    if (op.kind == OpKind::create && map.is_full()) map.set_known(op.object, false);
+    const bool is_new = op.kind == OpKind::create || op.scope == Scope::publishes;
+    if (is_new && map.is_full()) map.set_known(op.object, false);
     if (op.kind == OpKind::release_orphan) map.forget(op.object);
     forget_removed(map, op);
 }

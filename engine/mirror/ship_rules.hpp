@@ -9,6 +9,7 @@
 
 namespace gemel {
 
+// For all of these: op is mirrored, or the peer's part of one (peer_part.hpp).
 // Requires: op is resolved (write, truncate, allocate, copy_range: may be unexecuted).
 [[nodiscard]] bool can_ship(const DirtyMap& map, const Op& op) noexcept;
 // The peer was not told of `op`, or it is not known whether it carried it out.

@@ -62,12 +62,14 @@ TreeVolume::TreeVolume(Loop& loop, LogSink& log, Fd root, const Options& options
       vfs_(loop.vfs()),
       root_(root),
       cache_(vfs_, options.open_files_max),
-      index_(vfs_) {}
+      index_(vfs_),
+      exclude_(options.exclude) {}
 
 TreeVolume::~TreeVolume() {
+    *alive_ = false;
     index_.close();
-    for (const Fd fd : {root_, private_, orphan_directory_, detached_directory_, staging_,
-                        file_system_, eviction_sync_, state_directory_}) {
+    for (const Fd fd : {root_, private_, orphan_directory_, detached_directory_, incoming_,
+                        staging_, file_system_, eviction_sync_, state_directory_}) {
         if (fd.is_open()) vfs_.close(fd);
     }
 }
@@ -89,6 +91,7 @@ Status TreeVolume::start(const Options& options) noexcept {
     if (!state.ok()) return state.status();
     state_directory_ = state.value();
     GEMEL_TRY(remove_contents(staging_));
+    GEMEL_TRY(remove_contents(incoming_));
     GEMEL_TRY(open_index());
     return load_orphans();
 }
@@ -131,6 +134,7 @@ Status TreeVolume::open_private_directories() noexcept {
     private_ = own.value();
     const std::pair<std::string_view, Fd*> directories[] = {{"orphans", &orphan_directory_},
                                                             {"detached", &detached_directory_},
+                                                            {"incoming", &incoming_},
                                                             {"staging", &staging_}};
     for (const auto& [name, fd] : directories) {
         const Result<Fd> directory = ensure_directory(vfs_, private_, name);
@@ -182,6 +186,7 @@ Status TreeVolume::adopt_volume_id(const Uuid& id) noexcept {
     cache_.forget_all();
     orphans_.clear();
     new_names_.clear();
+    places_.clear();
     was_restored_ = false;
     is_new_ = false;
     return open_index();
@@ -195,59 +200,17 @@ Result<bool> TreeVolume::is_empty() noexcept {
         GEMEL_TRY(vfs_.read_directory(root_, position, kBatch, entries));
         if (entries.empty()) return true;
         for (const DirectoryEntry& entry : entries) {
-            if (!is_hidden(kRootObject, entry.name)) return false;
+            if (is_hidden(kRootObject, entry.name)) continue;
+            const Result<FileStat> stat = vfs_.stat_at(root_, entry.name);
+            if (!stat.ok()) return stat.status();
+            if (!exclude_.excludes(exclude_.root(), entry.name, S_ISDIR(stat->mode))) return false;
         }
         position = entries.back().next;
     }
 }
 
-// Breadth first by handles, so that neither depth nor width costs descriptors.
-Status TreeVolume::rebuild_index() noexcept {
-    GEMEL_PROBE("volume: index rebuilt");
-    std::vector<FileHandle> pending;
-    std::size_t count = 0;
-    const auto scan = [&](Fd directory, bool is_root) noexcept -> Status {
-        std::vector<DirectoryEntry> entries;
-        std::uint64_t position = 0;
-        for (;;) {
-            entries.clear();
-            GEMEL_TRY(vfs_.read_directory(directory, position, kBatch, entries));
-            if (entries.empty()) return Status();
-            position = entries.back().next;
-            for (const DirectoryEntry& entry : entries) {
-                if (is_root && is_hidden(kRootObject, entry.name)) continue;
-                const Result<Found> found = find_at(directory, entry.name);
-                if (!found.ok()) {
-                    if (found.status().is_errno(EXDEV)) continue;
-                    return found.status();
-                }
-                if (found->is_directory()) pending.push_back(found->handle);
-                if (found->id.is_none()) continue;
-                GEMEL_TRY(index_.put(found->id, {found->handle, found->stat.mode & S_IFMT}));
-                ++count;
-            }
-        }
-    };
-    GEMEL_TRY(scan(root_, true));
-    GEMEL_TRY(scan(orphan_directory_, false));
-    GEMEL_TRY(scan(detached_directory_, false));
-    while (!pending.empty()) {
-        const FileHandle handle = pending.back();
-        pending.pop_back();
-        const Result<Fd> directory =
-            vfs_.open_by_handle(root_, handle, O_RDONLY | O_DIRECTORY | O_NOATIME);
-        if (!directory.ok()) return directory.status();
-        const ScopedFd scoped(vfs_, directory.value());
-        GEMEL_TRY(scan(directory.value(), false));
-    }
-    GEMEL_TRY(index_.mark_complete());
-    log_.log(LogLevel::info, "index of file handles rebuilt from the tree: " +
-                                 std::to_string(count) + " names of objects with an id");
-    return Status();
-}
-
 Status TreeVolume::empty_directory(ObjectId directory) noexcept {
-    GEMEL_ASSERT(directory == kOrphanDirectory || directory == kDetachedDirectory);
+    GEMEL_ASSERT(is_private(directory));
     begin_call();
     if (directory == kOrphanDirectory) {
         for (const ObjectId id : orphans_) object_gone(id);
@@ -259,50 +222,6 @@ Status TreeVolume::empty_directory(ObjectId directory) noexcept {
         return !stat.ok() || stat->link_count == 0;
     });
     return removed;
-}
-
-// Subdirectories are moved up to the top before they are removed: no recursion, no stack of
-// descriptors, whatever the depth.
-Status TreeVolume::remove_contents(Fd directory) noexcept {
-    std::uint64_t counter = 0;
-    std::vector<DirectoryEntry> entries;
-    for (;;) {
-        entries.clear();
-        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
-        if (entries.empty()) return Status();
-        for (const DirectoryEntry& entry : entries) {
-            const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) continue;
-            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
-            const Result<Fd> child =
-                vfs_.open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
-            // Not a directory: the refusal to unlink was meant (an immutable file).
-            if (!child.ok()) return removed;
-            const ScopedFd scoped(vfs_, child.value());
-            GEMEL_TRY(remove_one_level(directory, child.value(), counter));
-            GEMEL_TRY(vfs_.unlink(directory, entry.name, true));
-        }
-    }
-}
-
-Status TreeVolume::remove_one_level(Fd top, Fd directory, std::uint64_t& counter) noexcept {
-    std::vector<DirectoryEntry> entries;
-    for (;;) {
-        entries.clear();
-        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
-        if (entries.empty()) return Status();
-        for (const DirectoryEntry& entry : entries) {
-            const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) continue;
-            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
-            Status moved;
-            do {
-                const std::string name = "level-" + std::to_string(counter++);
-                moved = vfs_.rename(directory, entry.name, top, name, RENAME_NOREPLACE);
-            } while (moved.is_errno(EEXIST));
-            GEMEL_TRY(moved);
-        }
-    }
 }
 
 }  // namespace gemel

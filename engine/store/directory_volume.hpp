@@ -8,8 +8,13 @@
 // descriptor opened before the path was covered by a mount.
 //
 // Layout inside the root: `.gemel/` (never shown, never replicated as a name) holds `orphans/`
-// (object 2), `detached/` (object 3) and `staging/` (objects being made). `lost+found` in the root
-// belongs to the file system and is treated alike. A name on another device answers EXDEV.
+// (object 2), `detached/` (object 3), `incoming/` (object 4) and `staging/` (objects being made,
+// and what is being removed in the background). `lost+found` in the root belongs to the file system
+// and is treated alike. A name on another device answers EXDEV.
+//
+// Objects under excluded names are local: this node's own, for which the other node has nothing. An
+// object is local exactly while its path is excluded; its identity remembers it, so that an op by
+// id needs no path, and is put right whenever the object is met by name. See docs/exclude.md.
 //
 // Invariants: an object has its id before it has a name; an id whose attribute does not carry this
 // inode's own handle is not an id (a copy of an object is a new object); `trusted.gemel.*` is
@@ -20,6 +25,7 @@
 #include "engine/base/status.hpp"
 #include "engine/io/loop.hpp"
 #include "engine/io/vfs.hpp"
+#include "engine/store/exclude_list.hpp"
 #include "engine/store/op.hpp"
 
 #include <cstdint>
@@ -43,6 +49,7 @@ struct ListedEntry {
     std::uint32_t mode = 0;
     std::uint64_t next = 0;
     FileStat stat;
+    bool local = false;  // kept by this node for itself
 };
 
 class DirectoryVolume {
@@ -52,6 +59,7 @@ class DirectoryVolume {
         std::string_view state_directory;  // absolute; its index/ is made if missing
         std::uint16_t index = 0;           // Op::volume
         std::size_t open_files_max = 1024;  // descriptors kept open at once
+        ExcludeList exclude;                // names kept per node
     };
 
     // Requires: `root` is an open directory; it becomes the volume's own. Makes `.gemel/` and gives
@@ -67,7 +75,7 @@ class DirectoryVolume {
     [[nodiscard]] virtual Uuid id() const noexcept = 0;
     // Becomes part of another volume (first synchronisation): every old id is void from here on.
     virtual Status adopt_volume_id(const Uuid& id) noexcept = 0;
-    // True when the root holds nothing but `.gemel` and lost+found.
+    // True when the root holds nothing that would be mirrored.
     virtual Result<bool> is_empty() noexcept = 0;
 
     // --- Reading -----------------------------------------------------------------------------
@@ -91,6 +99,12 @@ class DirectoryVolume {
     virtual Result<FileSystemStat> stat_file_system() noexcept = 0;
     virtual Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset,
                                        int whence) noexcept = 0;
+    // The object is this node's own. False for what is not there.
+    [[nodiscard]] virtual bool is_local(ObjectId object) noexcept = 0;
+    // Some names are excluded: ops may have another scope than mirrored.
+    [[nodiscard]] virtual bool keeps_names() const noexcept = 0;
+    // Data were written to it that are not known to be on the disk.
+    [[nodiscard]] virtual bool is_unsynced(ObjectId object) const noexcept = 0;
 
     // --- Changing ----------------------------------------------------------------------------
     // New objects get ids (tag, first), (tag, first + 1), ... . Requires before any create.
@@ -99,7 +113,8 @@ class DirectoryVolume {
     // The id that the next create gets; the caller makes its intent durable before.
     [[nodiscard]] virtual ObjectId next_id() const noexcept = 0;
     // Fills in what can be known of a request before it is executed and what its intents depend
-    // on: the object a name stands for (unlink, rename), the replaced object. No effect on disk.
+    // on: its scope, the object a name stands for (unlink, rename), the replaced object. No effect
+    // on disk. EXDEV: the op would join names of this node's own with mirrored ones.
     virtual Status prepare(Op& op) noexcept = 0;
     // Carries a request out on the serving node and fills op.resolved (and op.object for create).
     // A short write shortens op.size and op.data. Errors leave the tree as it was, except where a
@@ -139,6 +154,7 @@ class DirectoryVolume {
     // Makes an object of the given type with this id and no name but its place in detached/.
     virtual Status make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint64_t special_device,
                                  Bytes link_target) noexcept = 0;
+    // There is such an object, and it is not local.
     [[nodiscard]] virtual bool exists(ObjectId id) noexcept = 0;
     // The name in `parent` without following identity rules: id is none where it has no valid one.
     virtual Result<Attributes> lookup_raw(ObjectId parent, std::string_view name) noexcept = 0;
@@ -149,7 +165,7 @@ class DirectoryVolume {
     virtual Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept = 0;
     // Takes a name away without destroying what it stands for: the last name moves to detached/.
     virtual Status detach(ObjectId parent, std::string_view name) noexcept = 0;
-    // Removes everything in detached/ (or orphans/) for good.
+    // Removes everything in detached/ (or orphans/, incoming/) for good.
     virtual Status empty_directory(ObjectId directory) noexcept = 0;
     // Sets mode, owner, times, size and all xattrs and ACLs to exactly these.
     struct FullAttributes {

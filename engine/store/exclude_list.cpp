@@ -182,6 +182,12 @@ std::string ExcludeList::add(std::string_view text) {
     return {};
 }
 
+bool ExcludeList::tells_types() const noexcept {
+    const auto one = [](const Pattern& pattern) { return pattern.directories_only; };
+    return std::any_of(floating_.begin(), floating_.end(), one) ||
+           std::any_of(anchored_.begin(), anchored_.end(), one);
+}
+
 // `**` may stand for nothing, but for at least one component at the end of a pattern.
 std::uint64_t ExcludeList::closure(const Pattern& pattern, std::uint64_t state) {
     for (std::size_t i = 0; i + 1 < pattern.components.size(); ++i) {
@@ -199,8 +205,7 @@ std::uint64_t ExcludeList::step(const Pattern& pattern, std::uint64_t state,
         if (((state >> i) & 1) == 0) continue;
         const std::uint64_t behind = std::uint64_t{1} << (i + 1);
         if (pattern.components[i] == kAnyDepth) {
-            next |= std::uint64_t{1} << i;
-            if (i + 1 == pattern.components.size()) next |= behind;
+            next |= (std::uint64_t{1} << i) | behind;
         } else if (matches_name(pattern.components[i], name)) {
             next |= behind;
         }

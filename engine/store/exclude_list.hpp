@@ -40,6 +40,9 @@ class ExcludeList {
     [[nodiscard]] bool empty() const noexcept { return floating_.empty() && anchored_.empty(); }
     // Every directory has the same place.
     [[nodiscard]] bool is_placeless() const noexcept { return anchored_.empty(); }
+    // Some pattern is about directories only: of one name a directory may be excluded, and another
+    // object not.
+    [[nodiscard]] bool tells_types() const noexcept;
     [[nodiscard]] Place root() const;
     // Of the directory `name` in a directory of this place. Requires: it is not excluded.
     [[nodiscard]] Place below(const Place& place, std::string_view name) const;

@@ -81,6 +81,20 @@ void FdCache::insert(ObjectId id, Fd fd, Kind kind) noexcept {
     entries_.emplace(id, std::move(entry));
 }
 
+void FdCache::set_local(ObjectId id, bool local) noexcept {
+    if (Entry* entry = entry_of(id); entry != nullptr) entry->local = local;
+}
+
+bool FdCache::is_local(ObjectId id) const noexcept {
+    const auto found = entries_.find(id);
+    return found != entries_.end() && found->second->local;
+}
+
+bool FdCache::is_unsynced(ObjectId id) const noexcept {
+    const auto found = entries_.find(id);
+    return found != entries_.end() && found->second->written != 0;
+}
+
 void FdCache::forget(ObjectId id) noexcept {
     Entry* entry = entry_of(id);
     if (entry == nullptr) return;

@@ -41,6 +41,9 @@ class FdCache {
     // Takes over `fd`. A weaker descriptor of the same object is closed.
     // Requires: find(id, kind) would fail, or what it finds is forgotten and still pinned.
     void insert(ObjectId id, Fd fd, Kind kind) noexcept;
+    // What the object's identity says of it. Requires: an entry exists, or nothing is remembered.
+    void set_local(ObjectId id, bool local) noexcept;
+    [[nodiscard]] bool is_local(ObjectId id) const noexcept;
     // The object is gone, or its id void. A pinned descriptor is closed by its last unpin.
     void forget(ObjectId id) noexcept;
     void forget_all() noexcept;
@@ -61,6 +64,8 @@ class FdCache {
     // returns the outcome of that, ok when it was not needed.
     Status trim(Fd whole) noexcept;
 
+    // Data were written and not synced since.
+    [[nodiscard]] bool is_unsynced(ObjectId id) const noexcept;
     [[nodiscard]] std::size_t count() const noexcept { return entries_.size(); }
     [[nodiscard]] std::size_t unsynced_count() const noexcept { return unsynced_count_; }
     [[nodiscard]] std::size_t count_max() const noexcept { return count_max_; }
@@ -73,6 +78,7 @@ class FdCache {
         std::uint32_t pins = 0;
         std::uint64_t written = 0;  // mark of the last write not known to be synced, or 0
         bool gone = false;
+        bool local = false;
     };
     using List = IntrusiveList<Entry>;
 

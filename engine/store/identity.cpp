@@ -23,7 +23,7 @@ void encode_identity(const Identity& identity, ByteBuffer& buffer) noexcept {
     GEMEL_ASSERT(identity.handle.type >= 0 && identity.handle.type <= 0xFFFF);
     const std::size_t begin = buffer.size();
     ByteWriter writer(buffer);
-    writer.put(Identity::kVersion);
+    writer.put(identity.local ? Identity::kVersionLocal : Identity::kVersion);
     writer.put(identity.handle.size);
     writer.put(static_cast<std::uint16_t>(identity.handle.type));
     writer.put(identity.volume);
@@ -38,8 +38,10 @@ Result<Identity> decode_identity(Bytes value) noexcept {
     ByteReader checksum(value.subspan(covered.size()));
     if (checksum.get<std::uint64_t>() != checksum64(covered, kIdentitySeed)) return Code::corrupt;
     ByteReader reader(covered);
-    if (reader.get<std::uint8_t>() != Identity::kVersion) return Code::foreign;
+    const auto version = reader.get<std::uint8_t>();
+    if (version != Identity::kVersion && version != Identity::kVersionLocal) return Code::foreign;
     Identity identity;
+    identity.local = version == Identity::kVersionLocal;
     identity.handle.size = reader.get<std::uint8_t>();
     identity.handle.type = reader.get<std::uint16_t>();
     identity.volume = reader.uuid();

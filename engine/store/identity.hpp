@@ -6,8 +6,10 @@
 // rsync -X, tar, restores of backups), and then two inodes carry the same id. Only the inode whose
 // handle stands in the attribute owns the id; the others have none.
 //
-// Encoded (little-endian): version 1, handle size 1, handle type 2, volume 16, object 8, handle,
-// checksum 8. On ext4 44 bytes, so that it stays inside a 256-byte inode.
+// An object that is kept by this node for itself (docs/exclude.md) says so by its version.
+//
+// Encoded (little-endian): version 1 (2: local), handle size 1, handle type 2, volume 16, object 8,
+// handle, checksum 8. On ext4 44 bytes, so that it stays inside a 256-byte inode.
 #pragma once
 
 #include "engine/base/bytes.hpp"
@@ -26,12 +28,14 @@ inline constexpr std::string_view kPrivateAttributePrefix = "trusted.gemel.";
 
 struct Identity {
     static constexpr std::uint8_t kVersion = 1;
+    static constexpr std::uint8_t kVersionLocal = 2;
     static constexpr std::size_t kSizeFixed = 1 + 1 + 2 + 16 + 8 + 8;
     static constexpr std::size_t kSizeMax = kSizeFixed + FileHandle::kSizeMax;
 
     Uuid volume;
     ObjectId object;
     FileHandle handle;
+    bool local = false;  // this node's own: not mirrored
 
     friend bool operator==(const Identity&, const Identity&) noexcept = default;
 };

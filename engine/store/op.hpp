@@ -33,6 +33,7 @@ enum class OpKind : std::uint8_t {
 // Objects with fixed ids in every directory volume.
 inline constexpr ObjectId kOrphanDirectory{2};    // unlinked objects that are still open, by hex id
 inline constexpr ObjectId kDetachedDirectory{3};  // per node: what a resync took out of the tree
+inline constexpr ObjectId kIncomingDirectory{4};  // objects on their way to a mirrored name
 inline constexpr ObjectId kFirstObject{16};
 
 // Bits of Op::mask for set_attributes.
@@ -43,9 +44,19 @@ enum AttributeMask : std::uint8_t {
     kSetModified = 8,
 };
 
+// Which nodes an op concerns (docs/exclude.md). Known once the op has been prepared, not encoded:
+// what is shipped is the other node's part of the op.
+enum class Scope : std::uint8_t {
+    mirrored,   // both nodes
+    local,      // this node alone: an object that is kept per node, or its name
+    publishes,  // rename, link: an object of this node's own gets a mirrored name
+    withdraws,  // rename, link: a mirrored object gets a name of this node's own
+};
+
 // All views point into memory of the op's owner that lives until the op has completed.
 struct Op {
     OpKind kind = OpKind::write;
+    Scope scope = Scope::mirrored;
     std::uint16_t volume = 0;  // index in the mirror's configuration
     ObjectId object;           // what changes; for unlink, rename: what the name stood for
     ObjectId parent, new_parent;

@@ -64,6 +64,8 @@ void encode(const Superblock& superblock, ByteBuffer& out) {
     writer.put(static_cast<std::uint8_t>(superblock.history_is_shared));
     writer.put(static_cast<std::uint8_t>(superblock.served_alone_unrecorded));
     writer.put(static_cast<std::uint8_t>(superblock.is_consistent));
+    writer.put(superblock.excluded.low);
+    writer.put(superblock.excluded.high);
     writer.put(static_cast<std::uint32_t>(superblock.volumes.size()));
     for (const SuperblockVolume& volume : superblock.volumes) {
         writer.sized(volume.path);
@@ -88,7 +90,13 @@ std::uint32_t read_count(ByteReader& reader, std::size_t count_max) noexcept {
     return reader.ok() ? count : 0;
 }
 
-std::optional<Superblock> decode(Bytes payload) {
+constexpr std::uint32_t kVersionOldest = 2;
+
+bool is_known(std::uint32_t version) noexcept {
+    return version >= kVersionOldest && version <= Superblock::kVersion;
+}
+
+std::optional<Superblock> decode(Bytes payload, std::uint32_t version) {
     ByteReader reader(payload);
     Superblock superblock;
     superblock.cluster = read_name(reader, kNameSizeMax);
@@ -103,6 +111,10 @@ std::optional<Superblock> decode(Bytes payload) {
     superblock.history_is_shared = read_flag(reader);
     superblock.served_alone_unrecorded = read_flag(reader);
     superblock.is_consistent = read_flag(reader);
+    if (version > kVersionOldest) {
+        superblock.excluded.low = reader.get<std::uint64_t>();
+        superblock.excluded.high = reader.get<std::uint64_t>();
+    }
     for (auto left = read_count(reader, kVolumesMax); left > 0; --left) {
         SuperblockVolume volume;
         volume.path = read_name(reader, kPathSizeMax);
@@ -218,7 +230,7 @@ Status write_next(Vfs& vfs, Fd file, const Superblock& superblock) {
     const auto slots = read_slots(vfs, file);
     if (!slots.ok()) return slots.status();
     const Slot& newest = slots->slots[slots->newest];
-    if (newest.version != Superblock::kVersion) return Status(Code::foreign);
+    if (!is_known(newest.version)) return Status(Code::foreign);
     const std::size_t index = 1 - slots->newest;
     const ByteBuffer record = build_record(superblock, index, newest.generation + 1);
     if (record.empty()) return Status(Code::too_large);
@@ -248,8 +260,8 @@ Result<Superblock> SuperblockFile::read(Vfs& vfs, Fd directory) noexcept {
     const auto slots = read_slots(vfs, file.get());
     if (!slots.ok()) return slots.status();
     const Slot& newest = slots->slots[slots->newest];
-    if (newest.version != Superblock::kVersion) return Code::foreign;
-    auto superblock = decode(newest.payload);
+    if (!is_known(newest.version)) return Code::foreign;
+    auto superblock = decode(newest.payload, newest.version);
     if (!superblock) return Code::corrupt;
     return std::move(*superblock);
 }

@@ -4,6 +4,7 @@
 // each with a generation and a checksum, so a torn write leaves the other. docs/on-disk.md.
 #pragma once
 
+#include "engine/base/checksum.hpp"
 #include "engine/base/status.hpp"
 #include "engine/base/units.hpp"
 #include "engine/io/vfs.hpp"
@@ -30,7 +31,7 @@ struct SuperblockVolume {
 };
 
 struct Superblock {
-    static constexpr std::uint32_t kVersion = 2;
+    static constexpr std::uint32_t kVersion = 3;  // 2: without `excluded`; still read
     static constexpr std::size_t kHistoriesMax = 16;
 
     std::string cluster, mirror, node;
@@ -43,6 +44,8 @@ struct Superblock {
     bool history_is_shared = true;         // another copy may carry histories[0]
     bool served_alone_unrecorded = false;  // reserved for forced promotions: never forgotten
     bool is_consistent = true;             // false while this copy is being filled by a resync
+    // ExcludeList::digest of the names that were kept per node when this was written.
+    Digest128 excluded;
     std::vector<SuperblockVolume> volumes;
 
     friend bool operator==(const Superblock&, const Superblock&) noexcept = default;

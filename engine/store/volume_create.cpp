@@ -93,7 +93,7 @@ void TreeVolume::discard_staged(const NewObject& spec) noexcept {
 Status TreeVolume::dress(const NewObject& spec, Fd file) noexcept {
     const Result<FileHandle> handle = vfs_.handle_of(file);
     if (!handle.ok()) return handle.status();
-    GEMEL_TRY(give_identity(file, spec.id, handle.value(), spec.mode));
+    GEMEL_TRY(give_identity(file, {volume_id_, spec.id, handle.value(), spec.local}, spec.mode));
     // Mostly right already, and asking costs less than a change, which goes through the journal.
     const Result<FileStat> now = vfs_.stat(file);
     if (!now.ok()) return now.status();
@@ -138,6 +138,7 @@ Result<Fd> TreeVolume::make_object(const NewObject& spec, Fd near, Fd directory,
     if (S_ISDIR(spec.mode)) kind = FdCache::Kind::directory;
     cache_.forget(spec.id);  // an id that was allotted before to something that failed
     cache_.insert(spec.id, scoped.release(), kind);
+    cache_.set_local(spec.id, spec.local);
     return file.value();
 }
 
@@ -163,6 +164,7 @@ Status TreeVolume::execute_create(Op& op) noexcept {
     if (!parent_stat.ok()) return parent_stat.status();
     NewObject spec;
     spec.id = next_id();
+    spec.local = op.scope == Scope::local;
     spec.mode = op.mode;
     spec.uid = op.uid;
     spec.gid = op.gid;
@@ -206,6 +208,8 @@ Status TreeVolume::execute_create(Op& op) noexcept {
 Status TreeVolume::apply_create(const Op& op) noexcept {
     if (op.object.is_none() || is_fixed(op.object)) return Status(Code::corrupt);
     if (!op.name.empty()) GEMEL_TRY(check_new_name(op.parent, op.name));
+    GEMEL_TRY(disown(op.object));
+    if (!op.name.empty()) GEMEL_TRY(clear_way(op.parent, op.name));
     const Result<Fd> parent = directory_fd(op.parent);
     if (!parent.ok()) return parent.status();
     NewObject spec;

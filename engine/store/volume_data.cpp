@@ -47,28 +47,33 @@ Status TreeVolume::prepare(Op& op) noexcept {
         case OpKind::allocate:
         case OpKind::copy_range:
             resolve_time(op);
-            return Status();
+            return judge_data(op);
         case OpKind::unlink:
         case OpKind::remove_directory:
             return prepare_removal(op);
         case OpKind::rename:
             return prepare_rename(op);
         case OpKind::create:
+            if (!op.name.empty()) GEMEL_TRY(check_new_name(op.parent, op.name));
+            return judge_create(op);
         case OpKind::link:
-            return op.kind == OpKind::create && op.name.empty()
-                       ? Status()
-                       : check_new_name(op.parent, op.name);
+            GEMEL_TRY(check_new_name(op.parent, op.name));
+            return judge_link(op);
         case OpKind::set_attributes:
         case OpKind::set_xattr:
         case OpKind::remove_xattr:
         case OpKind::release_orphan:
-            return Status();
+            return judge_data(op);
     }
     return Status::from_errno(EINVAL);
 }
 
 Status TreeVolume::execute(Op& op) noexcept {
     begin_call();
+    return op.scope == Scope::mirrored ? carry_out(op) : carry_out_quietly(op);
+}
+
+Status TreeVolume::carry_out(Op& op) noexcept {
     switch (op.kind) {
         case OpKind::write:
         case OpKind::truncate:

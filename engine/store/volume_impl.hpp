@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The directory volume behind directory_volume.hpp, in pieces by phase: directory_volume.cpp
-// (opening), volume_objects.cpp (from ids and names to inodes), volume_reading.cpp,
+// (opening), volume_objects.cpp (from ids and names to inodes), volume_scope.cpp (names kept per
+// node), volume_rebuild.cpp and volume_removal.cpp (whole trees), volume_reading.cpp,
 // volume_create.cpp, volume_names.cpp, volume_data.cpp, volume_attributes.cpp, volume_sync.cpp,
 // volume_target.cpp (a resync's target). Included by these alone.
 //
@@ -13,6 +14,8 @@
 #include "engine/store/identity.hpp"
 #include "engine/store/object_index.hpp"
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <sys/stat.h>
 #include <unordered_map>
@@ -47,6 +50,11 @@ class TreeVolume final : public DirectoryVolume {
     Result<std::vector<std::string>> list_xattrs(ObjectId object) noexcept override;
     Result<FileSystemStat> stat_file_system() noexcept override;
     Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset, int whence) noexcept override;
+    [[nodiscard]] bool is_local(ObjectId object) noexcept override;
+    [[nodiscard]] bool keeps_names() const noexcept override { return !exclude_.empty(); }
+    [[nodiscard]] bool is_unsynced(ObjectId object) const noexcept override {
+        return cache_.is_unsynced(object);
+    }
 
     void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept override;
     [[nodiscard]] ObjectId next_id() const noexcept override;
@@ -85,6 +93,7 @@ class TreeVolume final : public DirectoryVolume {
         FileStat stat;
         FileHandle handle;
         ObjectId id;
+        bool local = false;
 
         [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(stat.mode); }
         // Every name of it is this one.
@@ -102,6 +111,7 @@ class TreeVolume final : public DirectoryVolume {
         const ByteBuffer* access_acl = nullptr;
         const ByteBuffer* default_acl = nullptr;
         TimeChange accessed, modified;
+        bool local = false;
     };
     // A new name not yet known to be durable: child and the directory it stands in.
     struct NewName {
@@ -114,12 +124,53 @@ class TreeVolume final : public DirectoryVolume {
     Status take_identity(const Options& options) noexcept;
     Status open_index() noexcept;
     Status load_orphans() noexcept;
+
+    // volume_rebuild.cpp
+    class Rebuild;
+
+    // volume_removal.cpp
     Status remove_contents(Fd directory) noexcept;
-    Status remove_one_level(Fd top, Fd directory, std::uint64_t& counter) noexcept;
+    // Removes at most so many names, counting `budget` down; unless it reaches 0, nothing is left.
+    Status remove_some(Fd directory, std::size_t& budget) noexcept;
+    Status remove_one_level(Fd top, Fd directory, std::size_t& budget) noexcept;
+    // Takes away a directory in which nothing but excluded names is left; what it holds goes in the
+    // background. ENOTEMPTY: it has mirrored names.
+    Status discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept;
+    void clear_staging_later() noexcept;
+    // A directory of this node's own gives way to a mirrored object of its name.
+    Status clear_way(ObjectId parent, std::string_view name) noexcept;
+
+    // volume_scope.cpp
+    // Whether the name is kept per node. not_found: the directory stands nowhere in the tree.
+    Result<bool> is_excluded(ObjectId parent, std::string_view name, bool is_directory) noexcept;
+    Result<ExcludeList::Place> place_of(ObjectId directory) noexcept;
+    // The object's identity follows the name by which it was met.
+    Status settle_locality(ObjectId parent, std::string_view name, Found& found) noexcept;
+    Status set_locality(ObjectId id, Fd file, bool local) noexcept;
+    // Below the two names a directory would exclude the same.
+    Result<bool> are_places_equal(const Op& op) noexcept;
+    Status allot_guest(Found& found) noexcept;
+    Status judge_create(Op& op) noexcept;
+    Status judge_link(Op& op) noexcept;
+    struct RenameSides;
+    Status judge_rename(Op& op, const RenameSides& sides) noexcept;
+    Status judge_data(Op& op) noexcept;
+    // A local object's id belongs to the other node's object from here on.
+    Status disown(ObjectId id) noexcept;
+    // carry_out, without a trace in the times of mirrored directories whose mirrored names have
+    // not changed: those would differ between the nodes.
+    Status carry_out_quietly(Op& op) noexcept;
+
+    // Ids that a node gives to its own objects while it does not serve: never shipped, of this tag
+    // and the inode's number.
+    static constexpr std::uint32_t kGuestTag = 0xFF'FFFF;
 
     // volume_objects.cpp
     void begin_call() noexcept;
-    [[nodiscard]] static bool is_fixed(ObjectId id) noexcept { return id.value <= 3; }
+    [[nodiscard]] static bool is_fixed(ObjectId id) noexcept { return id.value <= 4; }
+    [[nodiscard]] static bool is_private(ObjectId id) noexcept {
+        return is_fixed(id) && id != kRootObject;
+    }
     [[nodiscard]] Fd fixed_fd(ObjectId id) const noexcept;
     [[nodiscard]] static bool is_hidden(ObjectId parent, std::string_view name) noexcept;
     static Status check_name(std::string_view name) noexcept;
@@ -129,15 +180,15 @@ class TreeVolume final : public DirectoryVolume {
     Result<Fd> directory_fd(ObjectId id) noexcept;
     Result<Fd> open_object(ObjectId id, FdCache::Kind wanted) noexcept;
     Result<Fd> open_content(const ObjectIndex::Record& record, FdCache::Kind wanted) noexcept;
-    Status verify_identity(Fd file, ObjectId id, const FileHandle& handle) noexcept;
+    // Answers whether the object is local. ESTALE: it is another one.
+    Result<bool> verify_identity(Fd file, ObjectId id, const FileHandle& handle) noexcept;
     // ENOENT, EXDEV; any name, also in the private directories.
     Result<Found> find_at(Fd directory, std::string_view name) noexcept;
     Status identify(Found& found) noexcept;
     // find_at by id, hidden names being absent; gives an id where one is missing and may be given.
     Result<Found> find_named(ObjectId parent, std::string_view name, Fd& directory) noexcept;
     Status allot(Found& found) noexcept;
-    Status give_identity(Fd file, ObjectId id, const FileHandle& handle,
-                         std::uint32_t mode) noexcept;
+    Status give_identity(Fd file, const Identity& identity, std::uint32_t mode) noexcept;
     FileStat shown_stat(ObjectId id, FileStat stat) const noexcept;
     // The value of an attribute of any size; an empty buffer where it is missing.
     Result<ByteBuffer> read_xattr(Fd file, std::string_view name) noexcept;
@@ -164,7 +215,6 @@ class TreeVolume final : public DirectoryVolume {
     Status execute_removal(Op& op) noexcept;
     Status apply_removal(const Op& op) noexcept;
     Status remove_name(const Op& op, const Found& found, Fd directory) noexcept;
-    struct RenameSides;
     Status check_rename(const Op& op, const RenameSides& sides) const noexcept;
     Status prepare_rename(Op& op) noexcept;
     Status execute_rename(Op& op) noexcept;
@@ -177,6 +227,7 @@ class TreeVolume final : public DirectoryVolume {
     Status set_modified(Fd file, WallTime time) noexcept;
 
     // volume_data.cpp
+    Status carry_out(Op& op) noexcept;
     Status execute_data(Op& op) noexcept;
     Status apply_data(const Op& op) noexcept;
     Status write(Fd file, const Op& op, std::uint64_t& done) noexcept;
@@ -207,7 +258,7 @@ class TreeVolume final : public DirectoryVolume {
     Loop& loop_;
     LogSink& log_;
     Vfs& vfs_;
-    Fd root_, private_, orphan_directory_, detached_directory_, staging_;
+    Fd root_, private_, orphan_directory_, detached_directory_, incoming_, staging_;
     Fd file_system_;    // held for the daemon's life, for the owner's syncfs
     Fd eviction_sync_;  // the same for the cache's own, with its own memory of errors seen
     Fd state_directory_;
@@ -225,6 +276,27 @@ class TreeVolume final : public DirectoryVolume {
     std::unordered_set<ObjectId, ObjectIdHash> orphans_;
     std::unordered_map<ObjectId, std::vector<NewName>, ObjectIdHash> new_names_;
     std::function<void(Status)> writeback_failure_;
+    ExcludeList exclude_;
+    // Of mirrored directories met so far. A directory keeps its place for life: a rename that would
+    // change it is refused.
+    std::unordered_map<ObjectId, ExcludeList::Place, ObjectIdHash> places_;
+    std::uint64_t discard_counter_ = 0;
+    bool clears_staging_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
+};
+
+struct TreeVolume::RenameSides {
+    Fd directory, new_directory;
+    Found source;
+    std::optional<Found> target;
+
+    // Two names of one object: rename(2) does nothing then.
+    [[nodiscard]] bool is_same_object() const noexcept {
+        return target.has_value() && target->stat.inode == source.stat.inode;
+    }
+    [[nodiscard]] ObjectId target_id() const noexcept {
+        return target.has_value() ? target->id : kNoObject;
+    }
 };
 
 }  // namespace gemel

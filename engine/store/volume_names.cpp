@@ -8,24 +8,9 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <optional>
 #include <utility>
 
 namespace gemel {
-
-struct TreeVolume::RenameSides {
-    Fd directory, new_directory;
-    Found source;
-    std::optional<Found> target;
-
-    // Two names of one object: rename(2) does nothing then.
-    [[nodiscard]] bool is_same_object() const noexcept {
-        return target.has_value() && target->stat.inode == source.stat.inode;
-    }
-    [[nodiscard]] ObjectId target_id() const noexcept {
-        return target.has_value() ? target->id : kNoObject;
-    }
-};
 
 Status TreeVolume::set_modified(Fd file, WallTime time) noexcept {
     return vfs_.set_times(file, {}, {true, time});
@@ -69,6 +54,9 @@ Status TreeVolume::execute_link(Op& op) noexcept {
     const Result<FileStat> stat = vfs_.stat(file.value());
     if (!stat.ok()) return stat.status();
     resolve_object(stat.value(), op);
+    if (op.scope == Scope::publishes || op.scope == Scope::withdraws) {
+        GEMEL_TRY(set_locality(op.object, file.value(), op.scope == Scope::withdraws));
+    }
     const Result<FileStat> after = vfs_.stat(directory.value());
     if (!after.ok()) return after.status();
     op.resolved.parent_modified = after->modified;
@@ -79,6 +67,7 @@ Status TreeVolume::apply_link(const Op& op) noexcept {
     GEMEL_TRY(check_new_name(op.parent, op.name));
     const Result<Fd> directory = directory_fd(op.parent);
     if (!directory.ok()) return directory.status();
+    GEMEL_TRY(clear_way(op.parent, op.name));
     GEMEL_TRY(link(op.object, op.parent, directory.value(), op.name));
     return set_modified(directory.value(), op.resolved.parent_modified);
 }
@@ -100,6 +89,7 @@ Status TreeVolume::prepare_removal(Op& op) noexcept {
     op.object = kNoObject;
     GEMEL_TRY(check_removal(op, found.value()));
     op.object = found->id;
+    op.scope = found->local ? Scope::local : Scope::mirrored;
     return Status();
 }
 
@@ -123,7 +113,12 @@ Status TreeVolume::apply_removal(const Op& op) noexcept {
     Fd directory;
     const Result<Found> found = find_named(op.parent, op.name, directory);
     GEMEL_TRY(expect(found, op.object));
-    GEMEL_TRY(remove_name(op, found.value(), directory));
+    const Status removed = remove_name(op, found.value(), directory);
+    if (removed.is_errno(ENOTEMPTY)) {
+        GEMEL_TRY(discard_directory(op.object, directory, op.name));
+    } else {
+        GEMEL_TRY(removed);
+    }
     return set_modified(directory, op.resolved.parent_modified);
 }
 
@@ -188,7 +183,7 @@ Status TreeVolume::prepare_rename(Op& op) noexcept {
     op.object = sides.source.id;
     op.resolved.mode = sides.source.stat.mode;
     op.resolved.replaced = sides.target_id();
-    return Status();
+    return judge_rename(op, sides);
 }
 
 Status TreeVolume::execute_rename(Op& op) noexcept {
@@ -204,7 +199,20 @@ Status TreeVolume::execute_rename(Op& op) noexcept {
         op.resolved.replaced_orphaned = last && op.object_in_use;
         op.resolved.replaced_gone = sides.target->is_directory() || (last && !op.object_in_use);
     }
-    GEMEL_TRY(carry_out_rename(op, sides));
+    const Found& source = sides.source;
+    if (op.scope == Scope::publishes) {
+        GEMEL_TRY(set_locality(source.id, source.file.get(), false));
+    }
+    const Status renamed = carry_out_rename(op, sides);
+    if (!renamed.ok()) {
+        if (op.scope == Scope::publishes) {
+            GEMEL_TRY(set_locality(source.id, source.file.get(), true));
+        }
+        return renamed;
+    }
+    if (op.scope == Scope::withdraws) {
+        GEMEL_TRY(set_locality(source.id, source.file.get(), true));
+    }
     const Result<FileStat> old_side = vfs_.stat(sides.directory);
     if (!old_side.ok()) return old_side.status();
     const Result<FileStat> new_side = vfs_.stat(sides.new_directory);
@@ -215,6 +223,7 @@ Status TreeVolume::execute_rename(Op& op) noexcept {
 }
 
 Status TreeVolume::apply_rename(const Op& op) noexcept {
+    if (op.resolved.replaced.is_none()) GEMEL_TRY(clear_way(op.new_parent, op.new_name));
     RenameSides sides;
     const Status found = find_rename_sides(op, sides);
     if (found.is_errno(ENOENT)) return Status(Code::corrupt);
@@ -226,7 +235,12 @@ Status TreeVolume::apply_rename(const Op& op) noexcept {
                  "volume: a rename meets other objects than on the peer: " + hex_name(op.object));
         return Status(Code::corrupt);
     }
-    GEMEL_TRY(carry_out_rename(op, sides));
+    Status renamed = carry_out_rename(op, sides);
+    if (renamed.is_errno(ENOTEMPTY) && !replaced.is_none()) {
+        GEMEL_TRY(discard_directory(replaced, sides.new_directory, op.new_name));
+        renamed = carry_out_rename(op, sides);
+    }
+    GEMEL_TRY(renamed);
     GEMEL_TRY(set_modified(sides.directory, op.resolved.parent_modified));
     return set_modified(sides.new_directory, op.resolved.new_parent_modified);
 }

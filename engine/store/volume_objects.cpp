@@ -32,6 +32,7 @@ Fd TreeVolume::fixed_fd(ObjectId id) const noexcept {
     if (id == kRootObject) return root_;
     if (id == kOrphanDirectory) return orphan_directory_;
     if (id == kDetachedDirectory) return detached_directory_;
+    if (id == kIncomingDirectory) return incoming_;
     return {};
 }
 
@@ -78,9 +79,11 @@ Result<Fd> TreeVolume::open_object(ObjectId id, FdCache::Kind wanted) noexcept {
     const Result<Fd> opened = open_content(record.value(), wanted);
     if (!opened.ok()) return opened.status();
     ScopedFd scoped(vfs_, opened.value());
-    GEMEL_TRY(verify_identity(opened.value(), id, record->handle));
+    const Result<bool> local = verify_identity(opened.value(), id, record->handle);
+    if (!local.ok()) return local.status();
     // A pinned or better descriptor would have been found, so what is there is a path descriptor.
     cache_.insert(id, scoped.release(), wanted);
+    cache_.set_local(id, local.value());
     return opened.value();
 }
 
@@ -107,12 +110,12 @@ Result<Fd> TreeVolume::open_content(const ObjectIndex::Record& record,
 
 // The index is not believed alone: it survives crashes that the attribute did not, and ids are
 // given anew by adopt().
-Status TreeVolume::verify_identity(Fd file, ObjectId id, const FileHandle& handle) noexcept {
+Result<bool> TreeVolume::verify_identity(Fd file, ObjectId id, const FileHandle& handle) noexcept {
     const Result<Identity> identity = read_identity(vfs_, file);
     if (!identity.ok() && identity.status().code() != Code::not_found) return identity.status();
     if (identity.ok() && identity->volume == volume_id_ && identity->object == id &&
         identity->handle == handle) {
-        return Status();
+        return identity->local;
     }
     GEMEL_PROBE("volume: index record of an object that has another id");
     return Status::from_errno(ESTALE);
@@ -143,7 +146,10 @@ Status TreeVolume::identify(Found& found) noexcept {
         is_fixed(identity->object)) {
         return Status();
     }
+    // Given while another node served: void as soon as this one gives ids that hold everywhere.
+    if (allotment_tag_ != 0 && identity->object.tag() == kGuestTag) return Status();
     found.id = identity->object;
+    found.local = identity->local;
     return Status();
 }
 
@@ -156,8 +162,13 @@ Result<TreeVolume::Found> TreeVolume::find_named(ObjectId parent, std::string_vi
     if (is_hidden(parent, name)) return Status::from_errno(ENOENT);
     Result<Found> found = find_at(directory, name);
     if (!found.ok()) return found;
+    if (keeps_names() || found->local) GEMEL_TRY(settle_locality(parent, name, found.value()));
     if (found->id.is_none()) {
-        if (allotment_tag_ != 0) GEMEL_TRY(allot(found.value()));
+        if (allotment_tag_ != 0) {
+            GEMEL_TRY(allot(found.value()));
+        } else if (found->local) {
+            GEMEL_TRY(allot_guest(found.value()));
+        }
     } else if (!cache_.find(found->id, FdCache::Kind::path).is_open()) {
         // Seen by name, so the record can be made right at once if it is not.
         const ObjectIndex::Record record{found->handle, found->stat.mode & S_IFMT};
@@ -172,16 +183,16 @@ Result<TreeVolume::Found> TreeVolume::find_named(ObjectId parent, std::string_vi
 
 Status TreeVolume::allot(Found& found) noexcept {
     const ObjectId id = next_id();
-    GEMEL_TRY(give_identity(found.file.get(), id, found.handle, found.stat.mode));
+    GEMEL_TRY(give_identity(found.file.get(), {volume_id_, id, found.handle, found.local},
+                            found.stat.mode));
     ++allotment_next_;
     found.id = id;
     return Status();
 }
 
-Status TreeVolume::give_identity(Fd file, ObjectId id, const FileHandle& handle,
-                                 std::uint32_t mode) noexcept {
-    GEMEL_TRY(write_identity(vfs_, file, Identity{volume_id_, id, handle}));
-    return index_.put(id, {handle, mode & S_IFMT});
+Status TreeVolume::give_identity(Fd file, const Identity& identity, std::uint32_t mode) noexcept {
+    GEMEL_TRY(write_identity(vfs_, file, identity));
+    return index_.put(identity.object, {identity.handle, mode & S_IFMT});
 }
 
 // Names that applications never see do not count as links for them.
@@ -227,6 +238,7 @@ void TreeVolume::note_name(ObjectId child, ObjectId parent) noexcept {
 
 void TreeVolume::object_gone(ObjectId id) noexcept {
     cache_.forget(id);
+    places_.erase(id);
     new_names_.erase(id);
 }
 

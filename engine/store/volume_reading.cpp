@@ -22,8 +22,9 @@ Result<Attributes> TreeVolume::lookup_raw(ObjectId parent, std::string_view name
     const Result<Fd> directory = directory_fd(parent);
     if (!directory.ok()) return directory.status();
     if (is_hidden(parent, name)) return Status::from_errno(ENOENT);
-    const Result<Found> found = find_at(directory.value(), name);
+    Result<Found> found = find_at(directory.value(), name);
     if (!found.ok()) return found.status();
+    if (keeps_names() || found->local) GEMEL_TRY(settle_locality(parent, name, found.value()));
     return Attributes{found->id, found->stat};
 }
 
@@ -41,7 +42,7 @@ bool TreeVolume::exists(ObjectId id) noexcept {
     const Result<Fd> file = object_fd(id);
     if (!file.ok()) return false;
     const Result<FileStat> stat = vfs_.stat(file.value());
-    return stat.ok() && stat->link_count > 0;
+    return stat.ok() && stat->link_count > 0 && !is_local(id);
 }
 
 Result<ByteBuffer> TreeVolume::read_link(ObjectId object) noexcept {
@@ -81,7 +82,8 @@ Status TreeVolume::list(ObjectId directory, std::uint64_t position, std::size_t 
                 return found.status();
             }
             const FileStat stat = shown_stat(found->id, found->stat);
-            entries.push_back({std::move(name.name), found->id, stat.mode, name.next, stat});
+            entries.push_back(
+                {std::move(name.name), found->id, stat.mode, name.next, stat, found->local});
         }
     }
     return Status();

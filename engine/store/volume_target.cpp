@@ -16,6 +16,7 @@ Status TreeVolume::make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint
                                  Bytes link_target) noexcept {
     if (id.is_none() || is_fixed(id)) return Status::from_errno(EINVAL);
     if (exists(id)) return Status::from_errno(EEXIST);
+    GEMEL_TRY(disown(id));
     NewObject spec;
     spec.id = id;
     spec.mode = (type_mode & S_IFMT) | (S_ISDIR(type_mode) ? 0700U : 0600U);
@@ -38,12 +39,13 @@ Status TreeVolume::adopt(ObjectId parent, std::string_view name, ObjectId id) no
     if (!found->id.is_none() && !found->is_directory() && !found->is_last_name()) {
         return Status::from_errno(EEXIST);
     }
+    GEMEL_TRY(disown(id));
     if (!found->id.is_none()) {
         GEMEL_TRY(index_.erase(found->id));
         object_gone(found->id);
     }
     cache_.forget(id);
-    return give_identity(found->file.get(), id, found->handle, found->stat.mode);
+    return give_identity(found->file.get(), {volume_id_, id, found->handle}, found->stat.mode);
 }
 
 Status TreeVolume::place(ObjectId id, ObjectId parent, std::string_view name) noexcept {
@@ -76,6 +78,8 @@ Status TreeVolume::place_directory(Fd file, Fd directory, std::string_view name)
     Result<Vfs::Location> location = vfs_.locate(file);
     if (!location.ok()) return location.status();
     const ScopedFd parent(vfs_, location->parent);
+    // The list may have been another one when the directory moved on the source.
+    places_.clear();
     return vfs_.rename(parent.get(), location->name, directory, name, RENAME_NOREPLACE);
 }
 

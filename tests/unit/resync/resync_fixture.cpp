@@ -117,6 +117,7 @@ void Side::open(const Uuid& volume) {
     DirectoryVolume::Options options;
     options.volume_id = volume;
     options.state_directory = "/state";
+    options.exclude = exclude;
     const Fd root = open_directory(*this, "/tree");
     if (volume.is_none()) {
         const Result<Uuid> found = DirectoryVolume::volume_id_of(loop->vfs(), root);
@@ -152,6 +153,10 @@ void ResyncTest::begin(std::uint64_t seed, bool same_volume) {
     world_ = std::make_unique<sim::World>(seed);
     a_ = std::make_unique<Side>(*world_, "a");
     b_ = std::make_unique<Side>(*world_, "b");
+    for (Side* side : {a_.get(), b_.get()}) {
+        side->exclude = ExcludeList();
+        for (const std::string& pattern : exclude_) ASSERT_EQ(side->exclude.add(pattern), "");
+    }
     a_->open(id_);
     b_->open(same_volume ? id_ : Uuid{{8, 8}});
     a_->replica->begin_alone(epoch_);
@@ -517,6 +522,7 @@ namespace {
 
 struct Walker {
     Side& side;
+    bool local = false;  // what is asked for
     std::map<std::string, std::string> tree;
     std::map<std::uint64_t, std::string> groups;
 
@@ -553,7 +559,10 @@ struct Walker {
                       stat->accessed.seconds, stat->accessed.nanoseconds);
         std::string all = text;
         const Result<Identity> identity = read_identity(vfs(), fd.value());
-        if (identity.ok()) all += "id " + std::to_string(identity->object.value) + " ";
+        if (identity.ok()) {
+            all += "id " + std::to_string(identity->object.value) + " ";
+            if (identity->local) all += "local ";
+        }
         if (!S_ISDIR(stat->mode)) {
             // All names of one object: the first one's path.
             all += "links " + std::to_string(stat->link_count) + " as " +
@@ -576,7 +585,7 @@ struct Walker {
         return all;
     }
 
-    void walk(Fd directory, const std::string& prefix) {
+    void walk(Fd directory, const std::string& prefix, ExcludeList::Place place, bool inside) {
         std::vector<DirectoryEntry> entries;
         EXPECT_TRUE(vfs().read_directory(directory, 0, 100'000, entries).ok());
         std::sort(entries.begin(), entries.end(),
@@ -584,30 +593,43 @@ struct Walker {
         for (const DirectoryEntry& entry : entries) {
             if (prefix.empty() && entry.name == ".gemel") continue;
             const std::string path = prefix + entry.name;
-            tree[path] = describe(directory, entry.name, path);
             const Result<Fd> child =
                 vfs().open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+            const bool excluded = inside || side.exclude.excludes(place, entry.name, child.ok());
+            const std::string text = describe(directory, entry.name, path);
+            const bool says_local = text.find(" local ") != text.npos;
+            const bool is_private = path.starts_with(".gemel");
+            if ((is_private ? says_local : excluded) == local) tree[path] = text;
             if (!child.ok()) continue;
             const ScopedFd scoped(vfs(), child.value());
-            walk(child.value(), path + "/");
+            walk(child.value(), path + "/",
+                 excluded || is_private ? place : side.exclude.below(place, entry.name), excluded);
         }
     }
 };
 
 }  // namespace
 
-std::map<std::string, std::string> tree_of(Side& side) {
-    Walker walker{side, {}, {}};
+namespace {
+
+std::map<std::string, std::string> walk_tree(Side& side, bool local) {
+    Walker walker{side, local, {}, {}};
     const ScopedFd root(walker.vfs(), open_directory(side, "/tree"));
-    walker.tree["."] = walker.describe(root.get(), ".", ".");
-    walker.walk(root.get(), "");
-    for (const char* hidden : {"orphans", "detached"}) {
+    if (!local) walker.tree["."] = walker.describe(root.get(), ".", ".");
+    walker.walk(root.get(), "", side.exclude.root(), false);
+    for (const char* hidden : {"orphans", "detached", "incoming"}) {
         const ScopedFd directory(walker.vfs(),
                                  open_directory(side, std::string("/tree/.gemel/") + hidden));
-        walker.walk(directory.get(), std::string(".gemel/") + hidden + "/");
+        walker.walk(directory.get(), std::string(".gemel/") + hidden + "/", side.exclude.root(),
+                    false);
     }
     return walker.tree;
 }
+
+}  // namespace
+
+std::map<std::string, std::string> tree_of(Side& side) { return walk_tree(side, false); }
+std::map<std::string, std::string> local_tree_of(Side& side) { return walk_tree(side, true); }
 
 void ResyncTest::expect_equal(const std::string& when) {
     const auto left = tree_of(*a_);

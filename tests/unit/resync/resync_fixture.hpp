@@ -109,6 +109,7 @@ class Side final : public ReplicaEvents {
     sim::Node& node;
     sim::SimLoop* loop = nullptr;
     std::string log_directory = "/log";
+    ExcludeList exclude;
     std::vector<std::unique_ptr<DirectoryVolume>> volumes;
     std::unique_ptr<IntentLog> intents;
     std::unique_ptr<Replica> replica;
@@ -184,6 +185,7 @@ class ResyncTest : public testing::Test {
     std::unique_ptr<Side> a_, b_;
     std::shared_ptr<Wire> wire_;
     ResyncMemory memory_;
+    std::vector<std::string> exclude_;  // for begin()
     std::uint64_t epoch_ = 5;
     std::vector<std::unique_ptr<TestOp>> ops_;
     std::vector<ObjectId> orphans_;
@@ -201,7 +203,10 @@ class ResyncTest : public testing::Test {
     std::vector<Known> walk_ids();
 };
 
-// Everything that can be seen from outside, by path; `.gemel` apart from orphans/ left out.
+// Everything that can be seen from outside and is mirrored, by path; `.gemel` apart from orphans/,
+// detached/ and incoming/ left out.
 std::map<std::string, std::string> tree_of(Side& side);
+// The same of excluded names alone.
+std::map<std::string, std::string> local_tree_of(Side& side);
 
 }  // namespace gemel::resync_test

@@ -76,10 +76,12 @@ TEST(ExcludeList, MeansWhatUsersOfGitignoreAndRsyncExpect) {
     };
     for (const Row& row : rows) {
         const ExcludeList list = list_of({row.pattern});
-        for (const char* path : row.excluded)
+        for (const char* path : row.excluded) {
             EXPECT_TRUE(excludes(list, path)) << row.pattern << " " << path;
-        for (const char* path : row.kept)
+        }
+        for (const char* path : row.kept) {
             EXPECT_FALSE(excludes(list, path)) << row.pattern << " " << path;
+        }
     }
 }
 
@@ -145,10 +147,12 @@ TEST(MatchesName, AgreesWithFnmatch) {
     std::size_t matched = 0;
     for (int round = 0; round < 200'000; ++round) {
         std::string pattern, name;
-        for (auto count = prng.between(1, 5); count > 0; --count)
+        for (auto count = prng.between(1, 5); count > 0; --count) {
             pattern += elements[prng.below(std::size(elements))];
-        for (auto count = prng.between(1, 5); count > 0; --count)
+        }
+        for (auto count = prng.between(1, 5); count > 0; --count) {
             name += bytes[prng.below(std::size(bytes))];
+        }
         const bool expected = fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
         ASSERT_EQ(matches_name(pattern, name), expected) << pattern << " on " << name;
         if (expected) ++matched;
@@ -180,9 +184,9 @@ bool model_excludes(const std::string& pattern, const std::string& path) {
     for (std::size_t count = 1; count <= names.size(); ++count) {
         const bool is_directory = count < names.size() || path.ends_with('/');
         if (for_directories && !is_directory) continue;
-        if (matches_path(components, 0, {names.begin(), names.begin() + static_cast<long>(count)},
-                         0))
-            return true;
+        const std::vector<std::string> path_names(names.begin(),
+                                                  names.begin() + static_cast<long>(count));
+        if (matches_path(components, 0, path_names, 0)) return true;
     }
     return false;
 }

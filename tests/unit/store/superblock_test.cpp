@@ -152,6 +152,44 @@ TEST_F(SuperblockFileTest, SlotInTheWrongPlaceIsDamaged) {
     EXPECT_EQ(read().status().code(), Code::corrupt);
 }
 
+// A superblock of version 2 says nothing of excluded names: there were none.
+TEST_F(SuperblockFileTest, TheFormatBeforeIsReadAndReplaced) {
+    Superblock first = sample(1);
+    first.excluded = {7, 8};
+    ASSERT_TRUE(SuperblockFile::write(disk, kDirectory, first).ok());
+    ByteBuffer& raw = bytes();
+    // Its volumes stand where the digest does now.
+    const std::size_t digest_at = [&] {
+        const std::uint64_t low = 7;
+        ByteBuffer pattern(sizeof low);
+        std::memcpy(pattern.data(), &low, sizeof low);
+        const auto found = std::search(raw.begin() + 32, raw.end(), pattern.begin(), pattern.end());
+        return static_cast<std::size_t>(found - raw.begin());
+    }();
+    std::uint32_t payload_size = 0;
+    std::memcpy(&payload_size, raw.data() + 12, sizeof payload_size);
+    ASSERT_LT(digest_at, 32U + payload_size);
+    std::memmove(raw.data() + digest_at, raw.data() + digest_at + 16,
+                 32 + payload_size - digest_at - 16);
+    payload_size -= 16;
+    const std::uint32_t version = 2;
+    std::memcpy(raw.data() + 8, &version, sizeof version);
+    std::memcpy(raw.data() + 12, &payload_size, sizeof payload_size);
+    std::uint64_t magic = 0;
+    std::memcpy(&magic, raw.data(), sizeof magic);
+    const std::uint64_t seed = checksum64(Bytes(raw).first(24), magic);
+    const std::uint64_t checksum = checksum64(Bytes(raw).subspan(32, payload_size), seed);
+    std::memcpy(raw.data() + 24, &checksum, sizeof checksum);
+
+    const Result<Superblock> old = read();
+    ASSERT_TRUE(old.ok()) << old.status().to_string();
+    first.excluded = {};
+    EXPECT_EQ(old.value(), first);
+    first.excluded = {9, 10};
+    ASSERT_TRUE(SuperblockFile::write(disk, kDirectory, first).ok());
+    EXPECT_EQ(read().value(), first);
+}
+
 // A newer format is foreign, and is not written over.
 TEST_F(SuperblockFileTest, UnknownVersionIsForeign) {
     write(1);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole trees that go: subdirectories are moved up to the top before they are removed, so there is
+// no recursion and no stack of descriptors, whatever the depth.
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "engine/store/volume_impl.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits>
+#include <linux/fs.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+constexpr std::size_t kBatch = 256;
+constexpr std::size_t kTurnNames = 64;  // removed in one turn of the loop
+
+}  // namespace
+
+Status TreeVolume::remove_contents(Fd directory) noexcept {
+    std::size_t budget = std::numeric_limits<std::size_t>::max();
+    return remove_some(directory, budget);
+}
+
+Status TreeVolume::remove_some(Fd directory, std::size_t& budget) noexcept {
+    std::vector<DirectoryEntry> entries;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
+        if (entries.empty()) return Status();
+        for (const DirectoryEntry& entry : entries) {
+            if (budget == 0) return Status();
+            --budget;
+            const Status removed = vfs_.unlink(directory, entry.name, false);
+            if (removed.ok()) continue;
+            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
+            const Result<Fd> child =
+                vfs_.open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+            // Not a directory: the refusal to unlink was meant (an immutable file).
+            if (!child.ok()) return removed;
+            const ScopedFd scoped(vfs_, child.value());
+            GEMEL_TRY(remove_one_level(directory, child.value(), budget));
+            if (budget == 0) return Status();
+            GEMEL_TRY(vfs_.unlink(directory, entry.name, true));
+        }
+    }
+}
+
+Status TreeVolume::remove_one_level(Fd top, Fd directory, std::size_t& budget) noexcept {
+    std::vector<DirectoryEntry> entries;
+    for (;;) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
+        if (entries.empty()) return Status();
+        for (const DirectoryEntry& entry : entries) {
+            if (budget == 0) return Status();
+            --budget;
+            const Status removed = vfs_.unlink(directory, entry.name, false);
+            if (removed.ok()) continue;
+            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
+            Status moved;
+            do {
+                const std::string name = "level-" + std::to_string(discard_counter_++);
+                moved = vfs_.rename(directory, entry.name, top, name, RENAME_NOREPLACE);
+            } while (moved.is_errno(EEXIST));
+            GEMEL_TRY(moved);
+        }
+    }
+}
+
+Status TreeVolume::discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept {
+    GEMEL_PROBE("volume: a directory goes with what this node kept in it");
+    const Result<Fd> directory = directory_fd(id);
+    if (!directory.ok()) return directory.status();
+    std::vector<DirectoryEntry> entries;
+    for (std::uint64_t position = 0;; position = entries.back().next) {
+        entries.clear();
+        GEMEL_TRY(vfs_.read_directory(directory.value(), position, kBatch, entries));
+        if (entries.empty()) break;
+        for (const DirectoryEntry& entry : entries) {
+            bool is_directory = entry.type == DT_DIR;
+            if (entry.type == DT_UNKNOWN) {
+                const Result<FileStat> stat = vfs_.stat_at(directory.value(), entry.name);
+                if (!stat.ok()) return stat.status();
+                is_directory = S_ISDIR(stat->mode);
+            }
+            const Result<bool> excluded = is_excluded(id, entry.name, is_directory);
+            if (!excluded.ok()) return excluded.status();
+            if (!excluded.value()) return Status::from_errno(ENOTEMPTY);
+        }
+    }
+    Status moved;
+    do {
+        const std::string place = "discarded-" + std::to_string(discard_counter_++);
+        moved = vfs_.rename(parent, name, staging_, place, RENAME_NOREPLACE);
+    } while (moved.is_errno(EEXIST));
+    GEMEL_TRY(moved);
+    object_gone(id);
+    clear_staging_later();
+    return Status();
+}
+
+Status TreeVolume::clear_way(ObjectId parent, std::string_view name) noexcept {
+    if (!exclude_.tells_types() || is_private(parent)) return Status();
+    Fd directory;
+    const Result<Found> found = find_named(parent, name, directory);
+    if (!found.ok()) return found.status().is_errno(ENOENT) ? Status() : found.status();
+    return found->local ? discard_directory(found->id, directory, name) : Status();
+}
+
+// Between two calls nothing but what has been discarded is in staging/. A crash leaves the rest to
+// the next start.
+void TreeVolume::clear_staging_later() noexcept {
+    if (clears_staging_) return;
+    clears_staging_ = true;
+    loop_.post([this, alive = alive_] {
+        if (!*alive) return;
+        clears_staging_ = false;
+        std::size_t budget = kTurnNames;
+        const Status removed = remove_some(staging_, budget);
+        if (!removed.ok()) {
+            log_.log(LogLevel::warning,
+                     "volume: what was kept in a removed directory stays until "
+                     "the next start: " +
+                         removed.to_string());
+        } else if (budget == 0) {
+            clear_staging_later();
+        } else {
+            cache_.forget_if([this](Fd fd) {
+                const Result<FileStat> stat = vfs_.stat(fd);
+                return !stat.ok() || stat->link_count == 0;
+            });
+        }
+    });
+}
+
+}  // namespace gemel
