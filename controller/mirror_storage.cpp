@@ -48,6 +48,7 @@ class MirrorStorage::Opening {
         for (std::size_t i = 0; i < options_.volumes.size(); ++i) {
             GEMEL_TRY(open_volume(i));
         }
+        note_exclusions();
         GEMEL_TRY(note_comparisons());
         if (is_new_) GEMEL_TRY(write_superblock());
         return std::move(storage_);
@@ -97,6 +98,7 @@ class MirrorStorage::Opening {
         facts.cluster = options_.cluster;
         facts.mirror = options_.mirror;
         facts.node = options_.node;
+        facts.excluded = options_.exclude.digest();
         list_volumes();
         return Status();
     }
@@ -225,6 +227,7 @@ class MirrorStorage::Opening {
         options.volume_id = volume_id;
         options.state_directory = state;
         options.index = static_cast<std::uint16_t>(index);
+        options.exclude = options_.exclude;
         Result<std::unique_ptr<DirectoryVolume>> volume =
             DirectoryVolume::open(loop_, log_, root, options);
         const std::string& path = options_.volumes[index].path;
@@ -245,6 +248,19 @@ class MirrorStorage::Opening {
         storage_->all_empty = (index == 0 || storage_->all_empty) && empty.value();
         storage_->volumes.push_back(std::move(volume).value());
         return Status();
+    }
+
+    // What was kept per node may be mirrored now, and the other way round: which names differ
+    // between the nodes is not known by any intent.
+    void note_exclusions() noexcept {
+        Superblock& facts = storage_->superblock;
+        const Digest128 excluded = options_.exclude.digest();
+        if (facts.excluded == excluded) return;
+        GEMEL_PROBE("storage: the list of excluded names has been changed");
+        facts.excluded = excluded;
+        if (facts.histories.empty()) return;  // never in sync: everything is compared anyway
+        for (SuperblockVolume& volume : facts.volumes) volume.must_compare = true;
+        storage_->exclude_changed = true;
     }
 
     // A volume to be compared wholly is one big intent, so that nobody has to remember it twice.

@@ -27,6 +27,7 @@ struct MirrorStorageOptions {
         std::string root;  // where the bare directory can be reached, absolute
     };
     std::vector<VolumePaths> volumes;
+    ExcludeList exclude;
 };
 
 class MirrorStorage {
@@ -42,6 +43,8 @@ class MirrorStorage {
     std::unique_ptr<IntentLog> intents;
     std::vector<std::unique_ptr<DirectoryVolume>> volumes;
     bool all_empty = false;  // every directory is empty
+    // The list of excluded names is another one than at the last start: everything is compared.
+    bool exclude_changed = false;
     // Of the mirror's state directory, for SuperblockFile; closed with this object.
     [[nodiscard]] Fd directory() const noexcept { return directory_.get(); }
 

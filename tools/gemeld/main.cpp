@@ -90,20 +90,6 @@ int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options)
     return kExitDone;
 }
 
-// What the configuration may say and this version does not do yet: refused, never ignored.
-bool is_served(const Config& config, const DaemonOptions& options) {
-    bool served = true;
-    for (const MirrorConfig& mirror : config.mirrors) {
-        if (mirror.exclude.empty()) continue;
-        std::fprintf(stderr,
-                     "%s: 'exclude' in [mirror.%s] is not served by this version, which mirrors "
-                     "everything: remove it\n",
-                     options.config_file.c_str(), mirror.name.c_str());
-        served = false;
-    }
-    return served;
-}
-
 int run(const DaemonOptions& options) {
     const std::unique_ptr<LogSink> log = make_stderr_log(options.debug);
     ConfigContext context;
@@ -115,7 +101,7 @@ int run(const DaemonOptions& options) {
     for (const ConfigError& error : config.errors) {
         std::fprintf(stderr, "%s\n", error.to_string().c_str());
     }
-    if (!config.config || !is_served(*config.config, options)) return kExitUsage;
+    if (!config.config) return kExitUsage;
     if (options.mode != DaemonMode::witness && config.config->find_node(options.node) == nullptr) {
         std::fprintf(stderr,
                      "gemeld: %s has no [node.%s]: --node NAME says which of its nodes this "

@@ -38,6 +38,10 @@ Status MirrorHost::open(std::string& why) {
     for (std::size_t i = 0; i < mirror_.directories.size(); ++i) {
         options.volumes.push_back({mirror_.directories[i], mounts_->tree_path(i)});
     }
+    for (const std::string& pattern : mirror_.exclude) {
+        const std::string mistake = options.exclude.add(pattern);
+        GEMEL_ASSERT(mistake.empty());  // the configuration has been checked
+    }
     Result<std::unique_ptr<MirrorStorage>> storage =
         MirrorStorage::open(world_.loop, world_.log, options, why);
     if (!storage.ok()) return storage.status();
@@ -82,6 +86,13 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
         MirrorNode::Ports{*replica_, *arbiter_, *mounts_, *service_, *superblocks_, world_.events},
         machine_options(*arbiter_), storage_->superblock);
     prepare(*node_);
+    if (storage_->exclude_changed) {
+        world_.events.event(mirror_.name, LogLevel::warning, "exclude",
+                            "the list of excluded names has been changed: everything is compared "
+                            "at the next synchronisation, and what the other node kept for itself "
+                            "under a name that is mirrored now gives way to the serving node's "
+                            "copy");
+    }
     node_->command(Command::start, [](bool, const std::string&) {});
 }
 

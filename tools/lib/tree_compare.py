@@ -5,8 +5,11 @@ hard links, owners, modes, modification times, symbolic links, device numbers, A
 attributes. Change and birth time cannot be set and are left out; access times are compared for
 regular files alone, since looking at the others changes theirs.
 
-usage: tree_compare.py LEFT RIGHT       prints every difference; exit 1 when there is one"""
+usage: tree_compare.py [--exclude PATTERN]... LEFT RIGHT
+prints every difference, but for names that are kept per node; exit 1 when there is one"""
 
+import argparse
+import fnmatch
 import hashlib
 import os
 import stat
@@ -17,8 +20,36 @@ IGNORED_XATTRS = ("trusted.gemel.",)
 BLOCK = 4096
 
 
-def walk(root):
-    """Yields (relative path, lstat) of everything below `root`, and of the root itself."""
+def matches(components, names):
+    """Whether a pattern's components match exactly these names; `**` any number of them."""
+    if not components:
+        return not names
+    if components[0] == b"**":
+        least = 1 if len(components) == 1 else 0
+        return any(matches(components[1:], names[count:])
+                   for count in range(least, len(names) + 1))
+    return bool(names) and fnmatch.fnmatchcase(names[0], components[0]) and \
+        matches(components[1:], names[1:])
+
+
+def is_excluded(patterns, path, is_directory):
+    """As docs/exclude.md says it (no backslashes), of a path whose directories are not excluded."""
+    names = path.split(b"/")
+    for pattern in map(os.fsencode, patterns):
+        bare = pattern.removesuffix(b"/")
+        if bare != pattern and not is_directory:
+            continue
+        components = bare.removeprefix(b"/").split(b"/")
+        if b"/" not in bare:
+            components = [b"**", *components]
+        if matches(components, names):
+            return True
+    return False
+
+
+def walk(root, exclude=()):
+    """Yields (relative path, lstat) of everything below `root` that is not excluded, and of the
+    root itself."""
     yield b"", os.lstat(root)
     pending = [b""]
     while pending:
@@ -28,6 +59,8 @@ def walk(root):
                 continue
             path = os.path.join(directory, name) if directory else name
             info = os.lstat(os.path.join(root, path))
+            if is_excluded(exclude, path, stat.S_ISDIR(info.st_mode)):
+                continue
             yield path, info
             if stat.S_ISDIR(info.st_mode):
                 pending.append(path)
@@ -89,13 +122,14 @@ def describe(root, path, info, links):
     return facts
 
 
-def compare(left, right):
-    """A list of sentences, one a difference."""
+def compare(left, right, exclude=()):
+    """A list of sentences, one a difference. `exclude`: patterns of names kept per node."""
     left, right = os.fsencode(left), os.fsencode(right)
     trees = []
     for root in (left, right):
         links = {}
-        trees.append({path: describe(root, path, info, links) for path, info in walk(root)})
+        trees.append({path: describe(root, path, info, links)
+                      for path, info in walk(root, exclude)})
     differences = []
     for path in sorted(trees[0].keys() | trees[1].keys()):
         shown = repr(os.fsdecode(path or b"."))
@@ -110,10 +144,13 @@ def compare(left, right):
 
 
 def main():
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    differences = compare(sys.argv[1], sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("left")
+    parser.add_argument("right")
+    options = parser.parse_args()
+    differences = compare(options.left, options.right, options.exclude)
     print("".join(f"{difference}\n" for difference in differences), end="")
     return 1 if differences else 0
 
