@@ -99,7 +99,8 @@ SimMount* Cluster::serving() noexcept {
 
 std::vector<std::string> Cluster::compare() {
     return compare_trees(*machines[kAlpha]->find(ClusterNames::kData).file_system, "",
-                         *machines[kBeta]->find(ClusterNames::kData).file_system, "");
+                         *machines[kBeta]->find(ClusterNames::kData).file_system, "",
+                         names->exclude);
 }
 
 std::string Cluster::describe() const {

@@ -40,6 +40,7 @@ bool NodeProgram::open() {
     options.node = kNodes[index_];
     options.state_directory = ClusterNames::kState;
     options.volumes.push_back({ClusterNames::kData, ClusterNames::kData});
+    options.exclude = names_.exclude;
     std::string why;
     auto storage = MirrorStorage::open(loop_, loop_.log(), options, why);
     if (!storage.ok()) {

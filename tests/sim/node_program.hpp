@@ -29,6 +29,7 @@ struct ClusterNames {
     std::array<SocketAddress, 2> node_addresses;
     SocketAddress witness_address;
     Mutant mutant = Mutant::none;
+    ExcludeList exclude;
 };
 
 class NodeProgram final : public Program,

@@ -30,8 +30,11 @@ Inode* find_directory(FileSystem& disk, std::string_view path) {
 
 class Comparison {
    public:
-    Comparison(FileSystem& left, FileSystem& right, std::size_t count_max)
-        : left_(left), right_(right), count_max_(count_max) {}
+    Comparison(FileSystem& left, FileSystem& right, const ExcludeList& exclude,
+               std::size_t count_max)
+        : left_(left), right_(right), exclude_(exclude), count_max_(count_max) {
+        GEMEL_ASSERT(exclude.is_placeless());
+    }
 
     void directories(Inode& left, Inode& right, const std::string& path) {
         const auto left_names = names(left_, left, path.empty());
@@ -54,7 +57,7 @@ class Comparison {
    private:
     using Names = std::set<std::string>;
 
-    static Names names(FileSystem& disk, const Inode& directory, bool is_root) {
+    Names names(FileSystem& disk, Inode& directory, bool is_root) {
         std::vector<DirectoryEntry> entries;
         for (std::uint64_t position = 0;;) {
             const std::size_t before = entries.size();
@@ -64,7 +67,10 @@ class Comparison {
         }
         Names result;
         for (const DirectoryEntry& entry : entries) {
-            if (!is_root || entry.name != ".gemel") result.insert(entry.name);
+            if (is_root && entry.name == ".gemel") continue;
+            const bool is_directory =
+                S_ISDIR(disk.stat(*disk.lookup(directory, entry.name).value()).mode);
+            if (!exclude_.excludes({}, entry.name, is_directory)) result.insert(entry.name);
         }
         return result;
     }
@@ -133,6 +139,7 @@ class Comparison {
 
     FileSystem& left_;
     FileSystem& right_;
+    const ExcludeList& exclude_;
     std::size_t count_max_;
     std::map<std::uint64_t, std::string> left_seen_, right_seen_;
 };
@@ -141,8 +148,8 @@ class Comparison {
 
 std::vector<std::string> compare_trees(FileSystem& left, std::string_view left_path,
                                        FileSystem& right, std::string_view right_path,
-                                       std::size_t count_max) {
-    Comparison comparison(left, right, count_max);
+                                       const ExcludeList& exclude, std::size_t count_max) {
+    Comparison comparison(left, right, exclude, count_max);
     comparison.directories(*find_directory(left, left_path), *find_directory(right, right_path),
                            "");
     return std::move(comparison.differences);
