@@ -62,6 +62,11 @@ MirrorState MirrorMachine::state() const noexcept {
     return MirrorState::stopped;
 }
 
+bool MirrorMachine::must_compare() const noexcept {
+    return std::any_of(superblock_.volumes.begin(), superblock_.volumes.end(),
+                       [](const SuperblockVolume& v) { return v.must_compare; });
+}
+
 MirrorHello MirrorMachine::make_hello() const {
     MirrorHello hello;
     hello.state = state();
@@ -69,8 +74,7 @@ MirrorHello MirrorMachine::make_hello() const {
     hello.is_failed = may_not_claim_ && (may_not_follow_ || is_serving());
     hello.is_consistent = superblock_.is_consistent;
     hello.is_empty = options_.directories_are_empty;
-    hello.must_compare = std::any_of(superblock_.volumes.begin(), superblock_.volumes.end(),
-                                     [](const SuperblockVolume& v) { return v.must_compare; });
+    hello.must_compare = must_compare();
     hello.accepts_overwrite = accepts_overwrite_;
     hello.is_unrecorded = unrecorded_;
     hello.epoch = superblock_.epoch;
@@ -161,7 +165,7 @@ void MirrorMachine::handle(const SuperblockStored& event) {
         const std::string what =
             "the state directory cannot be written: " + event.status.to_string();
         if (is_serving() || phase_ == Phase::starting) return serving_failed(what);
-        if (is_following()) return following_failed(what);
+        if (is_following()) return following_failed(what, false);
         announce(LogLevel::error, "failure", what);
         return;
     }
@@ -537,7 +541,7 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
     switch (event.notice) {
         case ReplicaNotice::local_failure:
             if (is_serving()) return serving_failed(event.what);
-            if (is_following()) return following_failed(event.what);
+            if (is_following()) return following_failed(event.what, event.is_suspect);
             return;
         case ReplicaNotice::peer_failure:
         case ReplicaNotice::peer_stuck:

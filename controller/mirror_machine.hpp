@@ -208,7 +208,8 @@ class MirrorMachine {
     void copy_synced(Status status);
     void joined(const RegisterValue& value);
     void stop_following(const std::string& reason);
-    void following_failed(const std::string& what);
+    // `is_suspect`: what the copy holds is not known any more.
+    void following_failed(const std::string& what, bool is_suspect);
 
     // mirror_machine_commands.cpp: what a person asks for
     void command_start(CommandId id);
@@ -221,6 +222,8 @@ class MirrorMachine {
 
     [[nodiscard]] bool is_serving() const noexcept;
     [[nodiscard]] bool is_following() const noexcept;
+    // Some volume of this copy has to be compared wholly.
+    [[nodiscard]] bool must_compare() const noexcept;
 
     MirrorMachineOptions options_;
     Superblock superblock_;

@@ -51,7 +51,10 @@ void MirrorMachine::begin_following() {
     message.kind = ControlKind::following;
     send(std::move(message));
     // Behind the answer: the target begins to speak at once.
-    call(ReplicaCall::begin_following);
+    CallReplica action;
+    action.call = ReplicaCall::begin_following;
+    action.is_suspect = must_compare();
+    actions_.emplace_back(action);
 }
 
 void MirrorMachine::copy_complete() {
@@ -61,7 +64,9 @@ void MirrorMachine::copy_complete() {
 
 void MirrorMachine::copy_synced(Status status) {
     if (phase_ != Phase::syncing) return;
-    if (!status.ok()) return following_failed("the copy cannot be synced: " + status.to_string());
+    if (!status.ok()) {
+        return following_failed("the copy cannot be synced: " + status.to_string(), true);
+    }
     superblock_.is_consistent = true;
     superblock_.histories = source_histories_;
     superblock_.history_is_shared = true;
@@ -97,11 +102,14 @@ void MirrorMachine::stop_following(const std::string& reason) {
     evaluate();
 }
 
-void MirrorMachine::following_failed(const std::string& what) {
+void MirrorMachine::following_failed(const std::string& what, bool is_suspect) {
     failure_ = what;
     may_not_claim_ = may_not_follow_ = true;
     announce(LogLevel::error, "failure", "this node's copy failed: " + what);
     void_incarnation();
+    if (is_suspect) {
+        for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    }
     store(AfterStore::nothing);
     set_timer(MirrorTimer::rejoin, options_.rejoin);
     stop_following("this node's copy failed: " + what);

@@ -100,10 +100,8 @@ void MirrorMachine::consider_attach() {
         message.text = refusal;
         return send(std::move(message));
     }
-    const bool suspect = std::any_of(superblock_.volumes.begin(), superblock_.volumes.end(),
-                                     [](const SuperblockVolume& v) { return v.must_compare; });
-    compare_fully_ = compare_fully_ || suspect || hello_->is_virgin() || hello_->must_compare ||
-                     hello_->accepts_overwrite;
+    compare_fully_ = compare_fully_ || must_compare() || hello_->is_virgin() ||
+                     hello_->must_compare || hello_->accepts_overwrite;
     refusal_.clear();
     attach_ = Attach::offered;
     ControlMessage message;

@@ -72,6 +72,7 @@ struct ReplicaNoticed {
     ReplicaNotice notice = ReplicaNotice::local_failure;
     Status status;
     std::string what;
+    bool is_suspect = false;  // local_failure: the disk has failed, not only refused
 };
 enum class ServiceNotice : std::uint8_t {
     mounted,              // the mode asked for last (generation) is shown (status)
@@ -124,6 +125,7 @@ struct CallReplica {
     std::uint64_t epoch = 0;    // begin_alone
     bool full_compare = false;  // attach_target
     Status status;              // history_stored
+    bool is_suspect = false;    // begin_following
 };
 struct SendHello {
     MirrorHello hello;

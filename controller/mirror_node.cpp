@@ -168,7 +168,7 @@ void MirrorNode::act(const CallReplica& action) {
         case ReplicaCall::finish_attaching_out:
             return replica.finish_attaching(false);
         case ReplicaCall::begin_following:
-            if (link_) replica.begin_following(std::move(link_));
+            if (link_) replica.begin_following(std::move(link_), action.is_suspect);
             return;
         case ReplicaCall::promote_to_secondary:
             return replica.promote_to_secondary();

@@ -49,8 +49,9 @@ class ReplicaPort {
     virtual void begin_attaching() noexcept = 0;
     // true: primary, or held when the session is gone. false: alone; ops in flight are answered.
     virtual void finish_attaching(bool peer_in_set) noexcept = 0;
-    // Takes the link and a resync target on it. Role idle.
-    virtual void begin_following(std::unique_ptr<PeerLink> link) noexcept = 0;
+    // Takes the link and a resync target on it. Role idle. `is_suspect`: a disk failed under this
+    // copy, so that it is compared as the disk has it, not as the cache shows it.
+    virtual void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept = 0;
     virtual void promote_to_secondary() noexcept = 0;
     // Ends the session, if there is one, as if it had been lost, without on_session_lost.
     virtual void detach() noexcept = 0;

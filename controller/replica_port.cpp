@@ -37,11 +37,12 @@ void EngineReplica::finish_attaching(bool peer_in_set) noexcept {
     replica_.finish_attaching(peer_in_set);
 }
 
-void EngineReplica::begin_following(std::unique_ptr<PeerLink> link) noexcept {
+void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept {
     replica_.begin_following(std::move(link), true);
     ResyncTarget::Options options;
     // The hellos have told the source already what is not known of this copy.
     options.must_compare.assign(replica_.volume_count(), false);
+    options.distrusts_cache = is_suspect;
     auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
@@ -81,7 +82,8 @@ void EngineReplica::notice(ReplicaNotice what, Status status, std::string text) 
 }
 
 void EngineReplica::on_local_failure(Status reason, const std::string& what) noexcept {
-    notice(ReplicaNotice::local_failure, reason, what);
+    GEMEL_ASSERT(events_ != nullptr);
+    events_->on_replica({ReplicaNotice::local_failure, reason, what, is_disk_failure(reason)});
 }
 
 void EngineReplica::on_peer_failure(const std::string& what) noexcept {

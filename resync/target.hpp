@@ -26,6 +26,8 @@ class ResyncTarget final : public ResyncParty {
     struct Options {
         // One a volume: what is on the disk is not known (restored, released, used otherwise).
         std::vector<bool> must_compare;
+        // A disk failed under this copy: what the cache shows may not be what the disk has.
+        bool distrusts_cache = false;
     };
     // Requires: all references outlive it; must_compare has an entry for each volume.
     ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,

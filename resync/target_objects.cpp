@@ -86,6 +86,7 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     }
     const Result<Fd> fd = target.data_fd(item->head.object);
     Status status = fd.ok() ? Status() : fd.status();
+    if (status.ok() && options_.distrusts_cache) status = loop_.vfs().drop_cache(fd.value());
     if (status.ok()) status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
     if (!status.ok()) {
         fail(status, "a file could not be read for the comparison");

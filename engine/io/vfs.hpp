@@ -117,6 +117,9 @@ class Vfs {
     // Waits for the disk. ok: everything that completed before the call is durable.
     virtual Status sync(Fd file, bool data_only) noexcept = 0;
     virtual Status sync_file_system(Fd file) noexcept = 0;
+    // Forgets what is cached of the file and not waiting to be written: the next read is the
+    // disk's. After a failed sync the cache shows what the disk has lost, as clean.
+    virtual Status drop_cache(Fd file) noexcept = 0;
 
     virtual Status make_directory(Fd parent, std::string_view name, mode_t mode) noexcept = 0;
     // Regular file, fifo, socket or device node by the type in `mode`.

@@ -187,7 +187,7 @@ Status Following::on_sync(Bytes payload) noexcept {
     auto done = [this, token = request->token, session = session_](Status status) {
         if (session != session_ || failed_) return;
         if (!status.ok()) {
-            fail(status, "a sync failed on this node's disk");
+            fail(as_disk_failure(status), "a sync failed on this node's disk");
             return;
         }
         context_.send_number(FrameType::sync_done, token);
@@ -211,7 +211,7 @@ Status Following::on_round(Bytes payload) noexcept {
         if (status.ok()) {
             context_.send_number(FrameType::round_synced, number);
         } else {
-            fail(status, "the file system could not be synced here");
+            fail(as_disk_failure(status), "the file system could not be synced here");
         }
     });
     return Status();

@@ -196,6 +196,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
         volume->set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
     }
     context.role = ReplicaRole::alone;
+    context.intents.recover();
     impl_->serving.begin_alone(continues);
     impl_->rounds.start();
     if (!continues) impl_->release_orphans();
@@ -237,6 +238,12 @@ void Replica::fail_locally(Status reason, const std::string& what) noexcept {
     }
 }
 
+void Replica::note_read_failure(Status status) noexcept {
+    if (role() == ReplicaRole::idle || !is_disk_failure(status)) return;
+    GEMEL_PROBE("replica: a read failed with a disk error");
+    fail_locally(status, "a read failed on this node's disk");
+}
+
 void Replica::sync_everything(std::function<void(Status)> done) noexcept {
     impl_->syncs.sync_everything(std::move(done));
 }
@@ -251,6 +258,7 @@ void Replica::finish_attaching(bool peer_in_set) noexcept {
 void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) noexcept {
     GEMEL_ASSERT(role() == ReplicaRole::idle);
     impl_->context.role = as_target ? ReplicaRole::target : ReplicaRole::secondary;
+    impl_->context.intents.recover();
     impl_->following.begin();
     impl_->take_link(std::move(link));
 }

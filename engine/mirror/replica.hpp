@@ -58,6 +58,10 @@ class ClientSync : public ListLink {
     bool data_only = false;
 };
 
+// An error after which what is on the disk is not known, in contrast to a refusal that changed
+// nothing (ENOSPC, EDQUOT, EPERM, ...): protocol.md 10.
+[[nodiscard]] bool is_disk_failure(Status status) noexcept;
+
 enum class ReplicaRole : std::uint8_t {
     idle,       // refuses client ops; no session
     alone,      // serves; acknowledges by itself; what the peer lacks is recorded
@@ -73,7 +77,7 @@ class ReplicaEvents {
    public:
     // An op of the peer's could not be carried out here, or the log or a sync failed: this copy
     // can't follow any more (secondary, target) or must not be the source (serving). `what` is a
-    // sentence for people.
+    // sentence for people. Nothing of the copy is known any more if is_disk_failure(reason).
     virtual void on_local_failure(Status reason, const std::string& what) noexcept = 0;
     // The peer says so of itself.
     virtual void on_peer_failure(const std::string& what) noexcept = 0;
@@ -137,6 +141,9 @@ class Replica {
     [[nodiscard]] DirectoryVolume& volume(std::uint16_t index) noexcept;
     [[nodiscard]] std::size_t volume_count() const noexcept;
     [[nodiscard]] bool is_serving() const noexcept;  // alone, attaching, primary or held
+    // A read of the volume that a front end made by itself has failed. An error of the disk makes
+    // this copy one that can't be trusted (protocol.md 10); anything else is no concern of ours.
+    void note_read_failure(Status status) noexcept;
 
     // --- For the controller ------------------------------------------------------------------
     [[nodiscard]] ReplicaRole role() const noexcept;

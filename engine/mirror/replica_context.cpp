@@ -27,6 +27,10 @@ void ReplicaContext::drop_link() noexcept {
     loop.post([retired = std::shared_ptr<PeerLink>(std::move(link))] {});
 }
 
+Status as_disk_failure(Status status) noexcept {
+    return is_disk_failure(status) ? status : Status::from_errno(EIO);
+}
+
 bool is_disk_failure(Status status) noexcept {
     if (status.ok()) return false;
     if (status.code() == Code::corrupt) return true;

@@ -49,8 +49,8 @@ struct ReplicaContext {
     void drop_link() noexcept;
 };
 
-// An error after which what is on the disk is not known, in contrast to a refusal that changed
-// nothing (ENOSPC, EDQUOT, EPERM, ...): protocol.md 10.
-[[nodiscard]] bool is_disk_failure(Status status) noexcept;
+// A sync that failed, for whatever reason: the kernel reports lost pages once, so it is a failure
+// of the disk.
+[[nodiscard]] Status as_disk_failure(Status status) noexcept;
 
 }  // namespace gemel

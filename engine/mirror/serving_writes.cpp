@@ -8,6 +8,8 @@
 #include "engine/mirror/ship_rules.hpp"
 
 #include <algorithm>
+#include <linux/falloc.h>
+#include <unistd.h>
 
 namespace gemel {
 
@@ -15,6 +17,7 @@ namespace {
 
 // The first write of a batch reaches the peer when the last has been copied for sending.
 constexpr std::size_t kBatchMax = 32;
+constexpr std::uint64_t kBlockSize = 4096;  // of most file systems
 
 }  // namespace
 
@@ -138,15 +141,32 @@ bool Serving::ship_content(const Op& origin) noexcept {
         const std::uint64_t number = ship(op);
         shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
     };
+    // What stayed a hole here may have been written there; blocks are holes as a whole.
+    const std::uint64_t begin = origin.offset / kBlockSize * kBlockSize;
+    const std::uint64_t limit =
+        (origin.offset + origin.size + kBlockSize - 1) / kBlockSize * kBlockSize;
+    op.kind = OpKind::allocate;
+    op.flags = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    op.offset = begin;
+    op.size = limit - begin;
+    send();
+    op.flags = 0;
+    Vfs& vfs = context_.loop.vfs();
+    const Result<Fd> fd = volume.data_fd(origin.object);
+    if (!fd.ok()) return false;
     ByteBuffer buffer(kMiB);
-    const std::uint64_t end = std::min(origin.offset + origin.size, now->stat.size);
-    for (std::uint64_t offset = origin.offset; offset < end;) {
-        const Result<Fd> fd = volume.data_fd(origin.object);
-        if (!fd.ok()) return false;
-        const std::size_t wanted =
-            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset));
+    const std::uint64_t end = std::min(limit, now->stat.size);
+    for (std::uint64_t offset = begin; offset < end;) {
+        const Result<std::uint64_t> data = vfs.seek(fd.value(), offset, SEEK_DATA);
+        if (!data.ok() && !data.status().is_errno(ENXIO)) return false;
+        offset = data.ok() ? std::max(data.value(), offset) : end;
+        if (offset >= end) break;
+        const Result<std::uint64_t> hole = vfs.seek(fd.value(), offset, SEEK_HOLE);
+        if (!hole.ok() || hole.value() <= offset) return false;
+        const std::size_t wanted = static_cast<std::size_t>(
+            std::min<std::uint64_t>(buffer.size(), std::min(end, hole.value()) - offset));
         const Result<std::size_t> got =
-            context_.loop.vfs().pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
+            vfs.pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
         if (!got.ok() || got.value() == 0) return false;
         op.kind = OpKind::write;
         op.offset = offset;

@@ -92,6 +92,7 @@ class IntentLogOnDisk final : public IntentLog {
     void for_each(const std::function<void(const IntentKey&)>& visit) const noexcept override;
     [[nodiscard]] std::size_t live_count() const noexcept override { return live_count_; }
     [[nodiscard]] bool is_failed() const noexcept override { return !failure_.ok(); }
+    void recover() noexcept override;
 
     void on_batch_done(Status status) noexcept;
 
@@ -138,6 +139,7 @@ class IntentLogOnDisk final : public IntentLog {
     std::uint64_t generation_;
     std::uint32_t block_count_, snapshot_count_, flight_block_count_ = 0;
     Batch batch_ = Batch::none;
+    bool needs_snapshot_ = false;  // the current file ends with what a failed write left
     Status failure_;
     BatchWriter* writer_;  // owned; see BatchWriter::abandon
 };
@@ -361,7 +363,8 @@ void IntentLogOnDisk::start_batch() noexcept {
     const std::uint32_t limit =
         std::max(kIntentFileBlocksMin, 4 * intent_block_count(keys_.size()));
     // A snapshot alone never fills a file, so two do not follow one another.
-    if (block_count_ > snapshot_count_ && block_count_ + blocks > limit) {
+    const bool is_full = block_count_ > snapshot_count_ && block_count_ + blocks > limit;
+    if (is_full || needs_snapshot_) {
         start_snapshot();
     } else {
         start_append();
@@ -424,6 +427,7 @@ void IntentLogOnDisk::on_batch_done(Status status) noexcept {
 
 void IntentLogOnDisk::finish_snapshot() noexcept {
     batch_ = Batch::none;
+    needs_snapshot_ = false;
     current_ = 1 - current_;
     ++generation_;
     block_count_ = snapshot_count_ = flight_block_count_;
@@ -474,6 +478,27 @@ void IntentLogOnDisk::fail(Status status) noexcept {
     for (Waiter& waiter : next_waiters_) waiters.push_back(std::move(waiter));
     next_waiters_.clear();
     for (const Waiter& waiter : waiters) waiter(status);
+}
+
+void IntentLogOnDisk::recover() noexcept {
+    if (!is_failed()) return;
+    GEMEL_PROBE("intent log: goes on after a failure");
+    GEMEL_ASSERT(writer_->is_idle());
+    // Whether the disk has what was being written is not known: neither a set nor a clear counts.
+    for (const IntentEntry& entry : flight_) {
+        IntentSlot* slot = keys_.find(entry.key);
+        GEMEL_ASSERT(slot != nullptr);
+        if (slot->state == IntentState::pending) continue;  // touched while its clear was written
+        set_state(*slot, IntentState::pending);
+        pending_.push_back(entry.key);
+    }
+    flight_.clear();
+    const std::uint32_t wait_round = std::exchange(flight_wait_round_, 0);
+    if (next_wait_round_ == 0 || (wait_round != 0 && wait_round < next_wait_round_)) {
+        next_wait_round_ = wait_round;
+    }
+    needs_snapshot_ = true;
+    failure_ = {};
 }
 
 }  // namespace

@@ -85,6 +85,9 @@ class IntentLog {
     virtual void for_each(const std::function<void(const IntentKey&)>& visit) const noexcept = 0;
     [[nodiscard]] virtual std::size_t live_count() const noexcept = 0;
     [[nodiscard]] virtual bool is_failed() const noexcept = 0;
+    // After a failure: another attempt. What was being written counts as not durable, and the next
+    // write is a new file with everything else. No effect on a log that has not failed.
+    virtual void recover() noexcept = 0;
 };
 
 }  // namespace gemel

@@ -22,6 +22,8 @@ SocketAddress address(const char* text) {
 Cluster::Cluster(std::uint64_t seed, Mutant mutant)
     : world(seed), names(std::make_unique<ClusterNames>()) {
     names->mutant = mutant;
+    static constexpr std::array<std::uint64_t, 3> kIdleRounds = {0, 1, 3};
+    names->idle_rounds = kIdleRounds[seed / 3 % kIdleRounds.size()];
     names->node_addresses = {address("10.0.0.1:7800"), address("10.0.0.2:7800")};
     names->witness_address = address("10.0.0.9:7801");
     const std::array<SocketAddress, 3> addresses = {
@@ -48,9 +50,13 @@ void Cluster::start(std::size_t machine) {
     Node& node = *machines[machine];
     if (node.has_process()) return;
     node.start([this, machine](SimLoop& loop) -> std::unique_ptr<Program> {
-        if (machine == kWitness) return std::make_unique<WitnessProgram>(loop, *names);
+        if (machine == kWitness) {
+            auto witness = std::make_unique<WitnessProgram>(loop, *names);
+            witness_ = witness.get();
+            return witness;
+        }
         auto program = std::make_unique<NodeProgram>(loop, *names, machine, mounts[machine]);
-        programs[machine] = program.get();
+        programs_[machine] = program.get();
         return program;
     });
 }
@@ -71,12 +77,40 @@ void Cluster::cut(std::size_t from, std::size_t to) {
 
 void Cluster::heal_all() { world.fabric().heal_all(); }
 
+void Cluster::command(std::size_t node, Command command) {
+    if (NodeProgram* there = program(node)) there->command(command);
+}
+
+NodeProgram* Cluster::program(std::size_t node) const noexcept {
+    if (!machines[node]->has_process() || programs_[node]->node() == nullptr) return nullptr;
+    return programs_[node];
+}
+
+bool Cluster::is_refused(std::size_t machine) const noexcept {
+    if (!machines[machine]->has_process()) return false;
+    return machine == kWitness ? !witness_->is_open() : programs_[machine]->node() == nullptr;
+}
+
+bool Cluster::others_hold_everything(std::size_t machine) const {
+    if (machine == kWitness) return true;
+    if (!machines[kWitness]->has_process() || !witness_->is_open()) return false;
+    const Node& node = *machines[1 - machine];
+    const RegisterMember* other = witness_->recorded().find(node.name());
+    if (other == nullptr || !node.is_on() || other->incarnation.boot != node.boot_id()) {
+        return false;
+    }
+    const NodeProgram* there = program(1 - machine);
+    return there == nullptr ||
+           there->node()->machine().superblock().incarnation == other->incarnation;
+}
+
 bool Cluster::is_in_sync() const noexcept {
     std::size_t primaries = 0;
     std::size_t secondaries = 0;
-    for (std::size_t i = 0; i < programs.size(); ++i) {
-        if (!machines[i]->has_process() || programs[i]->node() == nullptr) return false;
-        const MirrorState state = programs[i]->node()->machine().state();
+    for (std::size_t i = 0; i < programs_.size(); ++i) {
+        const NodeProgram* there = program(i);
+        if (there == nullptr) return false;
+        const MirrorState state = there->node()->machine().state();
         primaries += state == MirrorState::primary ? 1 : 0;
         secondaries += state == MirrorState::secondary ? 1 : 0;
     }
@@ -105,14 +139,15 @@ std::vector<std::string> Cluster::compare() {
 
 std::string Cluster::describe() const {
     std::string text;
-    for (std::size_t i = 0; i < programs.size(); ++i) {
+    for (std::size_t i = 0; i < programs_.size(); ++i) {
         text += kMachines[i];
         text += ": ";
-        if (!machines[i]->has_process() || programs[i]->node() == nullptr) {
+        const NodeProgram* there = program(i);
+        if (there == nullptr) {
             text += "no process; ";
             continue;
         }
-        const MirrorMachine& machine = programs[i]->node()->machine();
+        const MirrorMachine& machine = there->node()->machine();
         text += std::string(mirror_state_name(machine.state())) + " (" + machine.reason() + "); ";
     }
     return text;

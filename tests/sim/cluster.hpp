@@ -4,6 +4,7 @@
 // only mounts and applications are models (workload.hpp).
 #pragma once
 
+#include "controller/mirror_machine_types.hpp"
 #include "engine/io/sim/node.hpp"
 #include "engine/io/sim/world.hpp"
 #include "tests/sim/mutants.hpp"
@@ -17,6 +18,7 @@
 namespace gemel::sim {
 
 class NodeProgram;
+class WitnessProgram;
 struct ClusterNames;
 
 class Cluster {
@@ -34,7 +36,16 @@ class Cluster {
     // Both directions between two machines on every network, or one.
     void cut(std::size_t from, std::size_t to);
     void heal_all();
+    // What a person asks of a node's mirror; no effect without a process.
+    void command(std::size_t node, Command command);
 
+    // Null while it has no process, or one whose storage was refused.
+    [[nodiscard]] NodeProgram* program(std::size_t node) const noexcept;
+    // A process that could not open its storage: it does nothing until it is started again.
+    [[nodiscard]] bool is_refused(std::size_t machine) const noexcept;
+    // Some other node is in the recorded set with its memory intact: what the applications were
+    // promised does not depend on this machine.
+    [[nodiscard]] bool others_hold_everything(std::size_t machine) const;
     // One node is primary, the other its secondary, as their machines see it.
     [[nodiscard]] bool is_in_sync() const noexcept;
     // The mount that applications work through now, or null. With two (never at once for
@@ -49,8 +60,11 @@ class Cluster {
     std::unique_ptr<ClusterNames> names;
     std::array<Node*, 3> machines{};
     std::array<SimMount, 2> mounts;
-    std::array<NodeProgram*, 2> programs{};  // null while there is no process
     std::vector<std::string> failures;
+
+   private:
+    std::array<NodeProgram*, 2> programs_{};  // of the last process
+    WitnessProgram* witness_ = nullptr;
 };
 
 }  // namespace gemel::sim

@@ -185,7 +185,7 @@ void ModelReplica::finish_attaching(bool peer_in_set) noexcept {
     run_queue();
 }
 
-void ModelReplica::begin_following(std::unique_ptr<PeerLink> link) noexcept {
+void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, bool) noexcept {
     if (role_ != ReplicaRole::idle) world_.broke("begin_following in another role");
     role_ = ReplicaRole::target;
     link_ = std::move(link);
@@ -378,7 +378,7 @@ void ModelArbiter::swap(const RegisterProposal& proposal,
     auto carry_out = [&world = world_, node = node_, proposal, answer](RegisterValue& current) {
         const SwapVerdict verdict = judge(proposal, current);
         if (verdict == SwapVerdict::won) {
-            current = proposal.value;
+            world.record(proposal.value);
             world.trace(ElectionWorld::kArbiter,
                         "recorded for node " + std::to_string(node) + ": " + describe(current));
         }

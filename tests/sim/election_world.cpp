@@ -220,9 +220,24 @@ void ElectionWorld::kill(int node) {
 
 bool ElectionWorld::is_member(int node) const { return register_.find(name_of(node)) != nullptr; }
 
-bool ElectionWorld::incarnation_is_gone(int node) const {
+void ElectionWorld::record(const RegisterValue& value) {
+    const RegisterValue before = std::exchange(register_, value);
+    for (int node = 0; node < 2; ++node) {
+        const RegisterMember* member = register_.find(name_of(node));
+        const RegisterMember* earlier = before.find(name_of(node));
+        if (member == nullptr) continue;
+        const bool stays = earlier != nullptr && earlier->incarnation == member->incarnation;
+        if (!stays) recorded_boots_[index(node)] = disks_[index(node)].boot;
+    }
+    // What follows at once upon a change is what the holes are made of.
+    if (!faults_follow_changes_ || !is_faulty_ || !prng.one_in(3)) return;
+    clock.after(Duration::milliseconds(static_cast<std::int64_t>(prng.below(1500))),
+                [this] { inject(); });
+}
+
+bool ElectionWorld::memory_is_gone(int node) const {
     const RegisterMember* member = register_.find(name_of(node));
-    if (member == nullptr || member->incarnation.boot != disks_[index(node)].boot) return true;
+    if (member == nullptr || recorded_boots_[index(node)] != disks_[index(node)].boot) return true;
     const Superblock& superblock = is_up(node) ? nodes_[index(node)]->mirror.machine().superblock()
                                                : disks_[index(node)].superblock;
     return superblock.incarnation != member->incarnation;
@@ -230,7 +245,7 @@ bool ElectionWorld::incarnation_is_gone(int node) const {
 
 void ElectionWorld::power_cut(int node) {
     trace(node, "power cut");
-    const bool peer_is_gone = incarnation_is_gone(1 - node);
+    const bool peer_is_gone = memory_is_gone(1 - node);
     if (is_up(node)) {
         nodes_[index(node)]->die(true);
         graveyard_.push_back(std::move(nodes_[index(node)]));
@@ -365,7 +380,10 @@ std::string ElectionWorld::run() {
         const auto when = prng.below(static_cast<std::uint64_t>(options.faulty_time.ns));
         clock.after(Duration{static_cast<std::int64_t>(when)}, [this] { inject(); });
     }
+    is_faulty_ = true;
+    faults_follow_changes_ = prng.one_in(2);
     run_for(options.faulty_time);
+    is_faulty_ = false;
     return finish();
 }
 

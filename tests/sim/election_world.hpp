@@ -105,6 +105,8 @@ class ElectionWorld {
     [[nodiscard]] ModelReplica& replica(int node);
     [[nodiscard]] NodeDisk& disk(int node) { return disks_[index(node)]; }
     [[nodiscard]] RegisterValue& recorded() { return register_; }
+    // An arbiter's register has got this value.
+    void record(const RegisterValue& value);
     [[nodiscard]] bool is_paired() const;  // primary and secondary, connected
     [[nodiscard]] const std::string& broken() const { return broken_; }
     // While true, swaps reach the arbiter but no answer to them comes back to this node.
@@ -146,7 +148,7 @@ class ElectionWorld {
     void open_session();
     [[nodiscard]] bool is_member(int node) const;
     void write_sometimes();
-    [[nodiscard]] bool incarnation_is_gone(int node) const;
+    [[nodiscard]] bool memory_is_gone(int node) const;
     std::string finish();
 
     std::array<NodeDisk, 2> disks_;
@@ -155,11 +157,16 @@ class ElectionWorld {
     std::array<std::array<bool, 3>, 3> cuts_{};
     RegisterValue register_;
     int next_op_ = 0;
+    // The boot in which a member of the register was recorded with its incarnation, whatever that
+    // one says of itself (a mutant's may lie).
+    std::array<Uuid, 2> recorded_boots_{};
     OpSet acked_, excused_, synced_;
     std::array<OpSet, 2> applied_;
     std::vector<std::uint64_t> epochs_begun_;
     bool automatic_writes_ = true;
-    bool was_forced_ = false;  // a person accepted the loss
+    bool is_faulty_ = false;              // faults are being injected
+    bool faults_follow_changes_ = false;  // of the register, too
+    bool was_forced_ = false;             // a person accepted the loss
     std::string broken_;
 };
 

@@ -3,6 +3,9 @@
 
 #include "engine/mirror/messages.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace gemel::sim {
 
 EarlyAckLink::EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner)
@@ -48,6 +51,72 @@ bool ForgetfulIntents::touch(std::span<const IntentKey> keys) noexcept {
         if (!is_forgotten(key)) durable &= inner_->touch({&key, 1});
     }
     return durable;
+}
+
+void UnsyncedRoundLink::on_frame(FrameType type, Bytes payload) noexcept {
+    if (type == FrameType::round) {
+        round_ = intents_.begin_round();
+        inner_->send(FrameType::round_synced, payload, {});
+        inner_->flush();
+    } else if (type == FrameType::round_durable) {
+        intents_.clear_through(round_, idle_rounds_);
+    } else {
+        handler_->on_frame(type, payload);
+    }
+}
+
+void ReorderingLink::on_frame(FrameType type, Bytes payload) noexcept {
+    if (type != FrameType::op) {
+        let_go();
+        return handler_->on_frame(type, payload);
+    }
+    ByteBuffer arrived(payload.begin(), payload.end());
+    if (held_.empty() && ++count_ % 8 == 0) {
+        held_ = std::move(arrived);
+        return timer_.start(Duration::microseconds(200));
+    }
+    if (!held_.empty()) {
+        // Each takes the other's number, which comes first in the frame.
+        std::swap_ranges(held_.begin(), held_.begin() + sizeof(std::uint64_t), arrived.begin());
+    }
+    handler_->on_frame(type, arrived);
+    let_go();
+}
+
+void ReorderingLink::let_go() noexcept {
+    timer_.cancel();
+    if (held_.empty()) return;
+    const ByteBuffer op = std::exchange(held_, {});
+    handler_->on_frame(FrameType::op, op);
+}
+
+void UnmarkedLink::close() noexcept {
+    inner_->close();
+    // In sync until now: whatever is marked in this turn is what was in flight.
+    if (replica_.role() != ReplicaRole::primary || !replica_.dirty_map(0).empty()) return;
+    loop_.post([&replica = replica_] { replica.dirty_map(0) = DirtyMap(); });
+}
+
+void CarelessArbiter::read(std::function<void(const ReadAnswer&)> done) noexcept {
+    if (mutant_ != Mutant::takeover_from_resync) return inner_->read(std::move(done));
+    inner_->read([this, done = std::move(done)](const ReadAnswer& answer) {
+        ReadAnswer believed = answer;
+        RegisterValue& value = believed.current;
+        const bool others = !value.is_empty() && value.find(node_) == nullptr;
+        if (others) value.in_sync.push_back({node_, own_()});
+        done(believed);
+    });
+}
+
+void CarelessArbiter::swap(const RegisterProposal& proposal,
+                           std::function<void(const SwapAnswer&)> done) noexcept {
+    const bool takes_over = proposal.value.is_only(node_) && proposal.expected_epoch > 1;
+    if (mutant_ != Mutant::takeover_without_register || !takes_over) {
+        return inner_->swap(proposal, std::move(done));
+    }
+    loop_.post([proposal, done = std::move(done)] {
+        done({SwapOutcome::won, proposal.value, {}});
+    });
 }
 
 }  // namespace gemel::sim

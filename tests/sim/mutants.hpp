@@ -3,19 +3,30 @@
 // does not catch them is worth nothing.
 #pragma once
 
+#include "controller/arbiter.hpp"
 #include "engine/io/loop.hpp"
 #include "engine/mirror/peer_link.hpp"
+#include "engine/mirror/replica.hpp"
 #include "engine/store/intent_log.hpp"
+#include "engine/store/superblock.hpp"
 
 #include <deque>
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace gemel::sim {
 
 enum class Mutant : unsigned char {
     none,
-    acknowledge_early,  // the serving node hears of an ack before the op has left
-    forget_intents,     // regions of content are touched without their intent
+    acknowledge_early,          // the serving node hears of an ack before the op has left
+    forget_intents,             // regions of content are touched without their intent
+    clear_before_sync,          // a secondary says that it has synced a round, and has not
+    ignore_failed_sync,         // a failed sync counts as a good one
+    apply_out_of_order,         // two ops that arrive together are exchanged
+    skip_marking,               // what was in flight when the link was lost is not marked
+    takeover_without_register,  // the sole right to serve is taken without asking
+    takeover_from_resync,       // a copy that is being filled believes itself in sync
 };
 
 // Holds every frame back for a while, and acknowledges each op at once.
@@ -67,6 +78,7 @@ class ForgetfulIntents final : public IntentLog {
     }
     [[nodiscard]] std::size_t live_count() const noexcept override { return inner_->live_count(); }
     [[nodiscard]] bool is_failed() const noexcept override { return inner_->is_failed(); }
+    void recover() noexcept override { inner_->recover(); }
 
    private:
     // New objects' ranges too: they stand for the content of what was made lately.
@@ -75,6 +87,99 @@ class ForgetfulIntents final : public IntentLog {
     }
 
     std::unique_ptr<IntentLog> inner_;
+};
+
+// A link whose frames something happens to, on their way in or at its end.
+class MeddlingLink : public PeerLink, protected PeerLinkHandler {
+   public:
+    explicit MeddlingLink(std::unique_ptr<PeerLink> inner) : inner_(std::move(inner)) {}
+
+    void send(FrameType type, Bytes head, Bytes body) noexcept override {
+        inner_->send(type, head, body);
+    }
+    void flush() noexcept override { inner_->flush(); }
+    [[nodiscard]] std::size_t unsent() const noexcept override { return inner_->unsent(); }
+    void close() noexcept override { inner_->close(); }
+    void set_handler(PeerLinkHandler& handler) noexcept override {
+        handler_ = &handler;
+        inner_->set_handler(*this);
+    }
+
+   protected:
+    void on_frame(FrameType type, Bytes payload) noexcept override {
+        handler_->on_frame(type, payload);
+    }
+    void on_lost(Status reason) noexcept override { handler_->on_lost(reason); }
+
+    std::unique_ptr<PeerLink> inner_;
+    PeerLinkHandler* handler_ = nullptr;
+};
+
+class UnsyncedRoundLink final : public MeddlingLink {
+   public:
+    UnsyncedRoundLink(std::unique_ptr<PeerLink> inner, IntentLog& intents,
+                      std::uint64_t idle_rounds)
+        : MeddlingLink(std::move(inner)), intents_(intents), idle_rounds_(idle_rounds) {}
+
+   private:
+    void on_frame(FrameType type, Bytes payload) noexcept override;
+
+    IntentLog& intents_;
+    std::uint64_t idle_rounds_;
+    std::uint64_t round_ = 0;
+};
+
+class ReorderingLink final : public MeddlingLink {
+   public:
+    ReorderingLink(Loop& loop, std::unique_ptr<PeerLink> inner)
+        : MeddlingLink(std::move(inner)), timer_(loop, [this] { let_go(); }) {}
+    void close() noexcept override {
+        timer_.cancel();
+        inner_->close();
+    }
+
+   private:
+    void on_frame(FrameType type, Bytes payload) noexcept override;
+    void let_go() noexcept;
+
+    Timer timer_;
+    ByteBuffer held_;  // an op that waits for the next; empty: none
+    std::uint64_t count_ = 0;
+};
+
+class UnmarkedLink final : public MeddlingLink {
+   public:
+    UnmarkedLink(Loop& loop, std::unique_ptr<PeerLink> inner, Replica& replica)
+        : MeddlingLink(std::move(inner)), loop_(loop), replica_(replica) {}
+    void close() noexcept override;
+
+   private:
+    Loop& loop_;
+    Replica& replica_;
+};
+
+class CarelessArbiter final : public Arbiter {
+   public:
+    // `own`: this node's incarnation, for takeover_from_resync.
+    CarelessArbiter(Loop& loop, std::unique_ptr<Arbiter> inner, Mutant mutant, std::string node,
+                    std::function<Incarnation()> own)
+        : loop_(loop),
+          inner_(std::move(inner)),
+          mutant_(mutant),
+          node_(std::move(node)),
+          own_(std::move(own)) {}
+
+    void read(std::function<void(const ReadAnswer&)> done) noexcept override;
+    void swap(const RegisterProposal& proposal,
+              std::function<void(const SwapAnswer&)> done) noexcept override;
+    [[nodiscard]] std::string name() const override { return inner_->name(); }
+
+   private:
+    Loop& loop_;
+    std::unique_ptr<Arbiter> inner_;
+    Mutant mutant_;
+    std::string node_;
+    std::function<Incarnation()> own_;
 };
 
 }  // namespace gemel::sim

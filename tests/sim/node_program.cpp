@@ -31,7 +31,7 @@ NodeProgram::NodeProgram(SimLoop& loop, const ClusterNames& names, std::size_t i
     if (open()) connect();
 }
 
-NodeProgram::~NodeProgram() { mount_.abort(); }
+NodeProgram::~NodeProgram() { abort(); }
 
 bool NodeProgram::open() {
     MirrorStorageOptions options;
@@ -52,13 +52,20 @@ bool NodeProgram::open() {
         storage_->intents = std::make_unique<ForgetfulIntents>(std::move(storage_->intents));
     }
     Replica::Options replica;
-    replica.idle_rounds = 3;
+    replica.idle_rounds = names_.idle_rounds;
     replica_ = std::make_unique<EngineReplica>(loop_, loop_.log(), *storage_->intents,
                                                storage_->volumes, replica);
     superblocks_ =
         std::make_unique<SuperblockWriter>(loop_, storage_->directory(), storage_->volumes);
     arbiter_ = std::make_unique<WitnessArbiter>(loop_, loop_.log(), identity_,
                                                 names_.witness_address, ClusterNames::kMirror);
+    const bool is_careless = names_.mutant == Mutant::takeover_without_register ||
+                             names_.mutant == Mutant::takeover_from_resync;
+    if (is_careless) {
+        arbiter_ = std::make_unique<CarelessArbiter>(
+            loop_, std::move(arbiter_), names_.mutant, kNodes[index_],
+            [this] { return node_->machine().superblock().incarnation; });
+    }
     MirrorMachineOptions machine;
     machine.mirror = ClusterNames::kMirror;
     machine.node = kNodes[index_];
@@ -114,26 +121,53 @@ void NodeProgram::tick() {
     if (connector_ && !node_->is_connected() && !connector_->is_running()) connector_->start();
 }
 
-void NodeProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello&) noexcept {
-    if (names_.mutant == Mutant::acknowledge_early) {
-        link = std::make_unique<EarlyAckLink>(loop_, std::move(link));
+std::unique_ptr<PeerLink> NodeProgram::meddle(std::unique_ptr<PeerLink> link) {
+    switch (names_.mutant) {
+        case Mutant::acknowledge_early:
+            return std::make_unique<EarlyAckLink>(loop_, std::move(link));
+        case Mutant::clear_before_sync:
+            return std::make_unique<UnsyncedRoundLink>(std::move(link), *storage_->intents,
+                                                       names_.idle_rounds);
+        case Mutant::apply_out_of_order:
+            return std::make_unique<ReorderingLink>(loop_, std::move(link));
+        case Mutant::skip_marking:
+            return std::make_unique<UnmarkedLink>(loop_, std::move(link), replica_->replica());
+        default:
+            return link;
     }
-    node_->on_session(std::move(link));
+}
+
+void NodeProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello&) noexcept {
+    node_->on_session(meddle(std::move(link)));
+}
+
+void NodeProgram::abort() noexcept {
+    is_shown_ = false;
+    mount_.abort();
 }
 
 void NodeProgram::show(MountMode mode, std::function<void(Status, std::string)> done) noexcept {
-    mount_.abort();
+    abort();
     loop_.post([this, mode, done = std::move(done)] {
-        if (mode == MountMode::serving) {
-            mount_.node = kNodes[index_];
-            mount_.epoch = [this] { return node_->machine().known().epoch; };
-            mount_.serve(replica_->replica(), loop_);
-        }
+        is_shown_ = mode == MountMode::serving;
         done(Status(), "");
     });
 }
 
-// Applications are killed: what they had in flight has no outcome.
+// The application is what works through the mount.
+void NodeProgram::start_application() noexcept {
+    if (!is_shown_ || mount_.is_serving()) return;
+    mount_.node = kNodes[index_];
+    mount_.epoch = [this] { return node_->machine().known().epoch; };
+    mount_.serve(replica_->replica(), loop_);
+}
+
+// It is killed: what it had in flight has no outcome.
+void NodeProgram::stop_application(std::function<void()> done) noexcept {
+    mount_.abort();
+    loop_.post(done);
+}
+
 void NodeProgram::drain(std::function<void(Status, std::string)> done) noexcept {
     mount_.abort();
     loop_.post([done = std::move(done)] { done(Status(), ""); });

@@ -30,6 +30,7 @@ struct ClusterNames {
     SocketAddress witness_address;
     Mutant mutant = Mutant::none;
     ExcludeList exclude;
+    std::uint64_t idle_rounds = 3;
 };
 
 class NodeProgram final : public Program,
@@ -50,16 +51,18 @@ class NodeProgram final : public Program,
 
    private:
     bool open();
+    // The link with the mutant's fault in it.
+    std::unique_ptr<PeerLink> meddle(std::unique_ptr<PeerLink> link);
     void connect();
     void tick();
 
     void show(MountMode mode, std::function<void(Status, std::string)> done) noexcept override;
-    void abort() noexcept override { mount_.abort(); }
+    void abort() noexcept override;
     void drain(std::function<void(Status, std::string)> done) noexcept override;
     void claim_addresses() noexcept override {}
     void drop_addresses() noexcept override {}
-    void start_application() noexcept override {}
-    void stop_application(std::function<void()> done) noexcept override { loop_.post(done); }
+    void start_application() noexcept override;
+    void stop_application(std::function<void()> done) noexcept override;
     void event(const std::string& mirror, LogLevel level, const std::string& kind,
                const std::string& text) noexcept override;
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override;
@@ -69,11 +72,12 @@ class NodeProgram final : public Program,
     const ClusterNames& names_;
     std::size_t index_;
     SimMount& mount_;
+    bool is_shown_ = false;  // the serving mount
     SessionIdentity identity_;
     std::unique_ptr<MirrorStorage> storage_;
     std::unique_ptr<EngineReplica> replica_;
     std::unique_ptr<SuperblockWriter> superblocks_;
-    std::unique_ptr<WitnessArbiter> arbiter_;
+    std::unique_ptr<Arbiter> arbiter_;
     std::unique_ptr<MirrorNode> node_;
     std::unique_ptr<SessionAcceptor> acceptor_;
     std::unique_ptr<SessionConnector> connector_;
@@ -85,6 +89,13 @@ class WitnessProgram final : public Program, private SessionHandler {
    public:
     WitnessProgram(SimLoop& loop, const ClusterNames& names);
     ~WitnessProgram() override;
+
+    // False when the store was refused.
+    [[nodiscard]] bool is_open() const noexcept { return store_ != nullptr; }
+    // Requires: is_open().
+    [[nodiscard]] RegisterValue recorded() const {
+        return store_->read(ClusterNames::kCluster, ClusterNames::kMirror);
+    }
 
    private:
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override;

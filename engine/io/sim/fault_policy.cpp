@@ -12,8 +12,8 @@ std::string_view vfs_call_name(VfsCall call) noexcept {
         "seek",           "copy",      "sync",     "sync-file-system",
         "make",           "link",      "unlink",   "rename",
         "read-link",      "list",      "locate",   "handle",
-        "set-attributes", "get-xattr", "set-xattr"};
-    static_assert(std::size(kNames) == static_cast<std::size_t>(VfsCall::set_xattr) + 1);
+        "set-attributes", "get-xattr", "set-xattr", "drop-cache"};
+    static_assert(std::size(kNames) == static_cast<std::size_t>(VfsCall::drop_cache) + 1);
     return kNames[static_cast<std::size_t>(call)];
 }
 

@@ -40,6 +40,7 @@ enum class VfsCall : std::uint8_t {
     set_attributes,
     get_xattr,
     set_xattr,
+    drop_cache,
 };
 
 std::string_view vfs_call_name(VfsCall call) noexcept;

@@ -52,24 +52,24 @@ void Trace::mix(std::uint64_t value) noexcept {
     digest_ = std::rotl(digest_ ^ value, 29) * 0x9FB21C651E98DF25ULL;
 }
 
-Trace::Line& Trace::next_line() noexcept { return lines_[count_++ % lines_.size()]; }
+void Trace::mix_line(const Line& line) noexcept {
+    mix(static_cast<std::uint64_t>(line.now.ns));
+    mix(line.detail ^ (std::uint64_t{line.node} << 48) ^
+        (static_cast<std::uint64_t>(line.kind) << 40));
+}
 
 void Trace::record(Instant now, std::uint16_t node, EventKind kind, std::uint64_t detail) noexcept {
-    mix(static_cast<std::uint64_t>(now.ns));
-    mix(detail ^ (std::uint64_t{node} << 48) ^ (static_cast<std::uint64_t>(kind) << 40));
-    if (lines_.empty()) return;
-    Line& line = next_line();
-    line.now = now;
-    line.detail = detail;
-    line.node = node;
-    line.kind = kind;
-    line.text.clear();
+    const Line line{now, line_count_ + text_count_ + 1, detail, node, kind, {}};
+    mix_line(line);
+    if (!lines_.empty()) lines_[line_count_++ % lines_.size()] = line;
 }
 
 void Trace::record(Instant now, std::uint16_t node, EventKind kind,
                    std::string_view text) noexcept {
-    record(now, node, kind, checksum64(as_bytes(text)));
-    if (!lines_.empty()) lines_[(count_ - 1) % lines_.size()].text = text;
+    const std::uint64_t sequence = line_count_ + text_count_ + 1;
+    Line line{now, sequence, checksum64(as_bytes(text)), node, kind, std::string(text)};
+    mix_line(line);
+    if (!texts_.empty()) texts_[text_count_++ % texts_.size()] = std::move(line);
 }
 
 std::string Trace::detail_text(EventKind kind, std::uint64_t detail) {
@@ -78,21 +78,30 @@ std::string Trace::detail_text(EventKind kind, std::uint64_t detail) {
     return text + " of inode " + std::to_string(detail >> 8);
 }
 
+void Trace::append(const Line& line, const std::vector<std::string>& node_names,
+                   std::string& text) {
+    char head[64];
+    std::snprintf(head, sizeof head, "%12.6f ", static_cast<double>(line.now.ns) / 1e9);
+    text += head;
+    text += line.node < node_names.size() ? node_names[line.node] : std::string("-");
+    text += ' ';
+    text += event_kind_name(line.kind);
+    text += ' ';
+    text += line.text.empty() ? detail_text(line.kind, line.detail) : line.text;
+    text += '\n';
+}
+
 std::string Trace::to_string(const std::vector<std::string>& node_names) const {
-    std::string text;
-    const std::uint64_t kept = std::min<std::uint64_t>(count_, lines_.size());
-    for (std::uint64_t i = count_ - kept; i < count_; ++i) {
-        const Line& line = lines_[i % lines_.size()];
-        char head[64];
-        std::snprintf(head, sizeof head, "%12.6f ", static_cast<double>(line.now.ns) / 1e9);
-        text += head;
-        text += line.node < node_names.size() ? node_names[line.node] : std::string("-");
-        text += ' ';
-        text += event_kind_name(line.kind);
-        text += ' ';
-        text += line.text.empty() ? detail_text(line.kind, line.detail) : line.text;
-        text += '\n';
+    std::vector<const Line*> kept;
+    for (const auto* ring : {&lines_, &texts_}) {
+        for (const Line& line : *ring) {
+            if (line.sequence != 0) kept.push_back(&line);
+        }
     }
+    std::sort(kept.begin(), kept.end(),
+              [](const Line* a, const Line* b) { return a->sequence < b->sequence; });
+    std::string text;
+    for (const Line* line : kept) append(*line, node_names, text);
     return text;
 }
 

@@ -38,7 +38,7 @@ class Trace {
     // Node number of what belongs to no node.
     static constexpr std::uint16_t kNoNode = 0xFFFF;
 
-    explicit Trace(std::size_t lines_max) : lines_(lines_max) {}
+    explicit Trace(std::size_t lines_max) : lines_(lines_max), texts_(lines_max) {}
 
     // `detail` must not depend on addresses in memory or on the wall clock. Of a vfs call:
     // inode << 8 | VfsCall.
@@ -46,12 +46,14 @@ class Trace {
     void record(Instant now, std::uint16_t node, EventKind kind, std::string_view text) noexcept;
 
     [[nodiscard]] std::uint64_t digest() const noexcept { return digest_; }
-    // The last lines, oldest first. `node_names[i]` names node i.
+    // The last events and, reaching further back, the last texts; oldest first. `node_names[i]`
+    // names node i.
     [[nodiscard]] std::string to_string(const std::vector<std::string>& node_names) const;
 
    private:
     struct Line {
         Instant now;
+        std::uint64_t sequence = 0;  // 0: not used yet
         std::uint64_t detail = 0;
         std::uint16_t node = kNoNode;
         EventKind kind = EventKind::test;
@@ -59,10 +61,12 @@ class Trace {
     };
     [[nodiscard]] static std::string detail_text(EventKind kind, std::uint64_t detail);
     void mix(std::uint64_t value) noexcept;
-    Line& next_line() noexcept;
+    void mix_line(const Line& line) noexcept;
+    static void append(const Line& line, const std::vector<std::string>& node_names,
+                       std::string& text);
 
-    std::vector<Line> lines_;
-    std::uint64_t count_ = 0;
+    std::vector<Line> lines_, texts_;  // rings: events, and what has a text
+    std::uint64_t line_count_ = 0, text_count_ = 0;
     std::uint64_t digest_ = 0x9AE16A3B2F90404FULL;
 };
 

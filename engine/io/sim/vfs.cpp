@@ -307,20 +307,27 @@ Status SimVfs::sync_as(VfsCall call, Fd file) noexcept {
     if (open == nullptr || is_path_only(open->flags)) return error(EBADF);
     const bool whole = call == VfsCall::sync_file_system;
     const VfsFault fault = fault_of({call, open->file_system, number, 0, 0});
-    if (fault.error == 0) {
+    if (fault.error == 0 && !fault.lose_pages) {
         whole ? open->file_system->sync_all() : open->file_system->sync(*open->inode);
         return {};
     }
     if (fault.lose_pages) {
         whole ? open->file_system->fail_sync_all() : open->file_system->fail_sync(*open->inode);
     }
-    return error(fault.error);
+    return fault.error == 0 ? Status() : error(fault.error);
 }
 
 Status SimVfs::sync(Fd file, bool /*data_only*/) noexcept { return sync_as(VfsCall::sync, file); }
 
 Status SimVfs::sync_file_system(Fd file) noexcept {
     return sync_as(VfsCall::sync_file_system, file);
+}
+
+Status SimVfs::drop_cache(Fd file) noexcept {
+    auto entered = enter(VfsCall::drop_cache, file);
+    if (!entered.ok()) return entered.status();
+    entered.value()->inode->content.evict_lost();
+    return {};
 }
 
 }  // namespace gemel::sim

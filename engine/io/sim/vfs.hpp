@@ -56,6 +56,7 @@ class SimVfs final : public Vfs {
                                    std::uint64_t target_offset, std::size_t size) noexcept override;
     Status sync(Fd file, bool data_only) noexcept override;
     Status sync_file_system(Fd file) noexcept override;
+    Status drop_cache(Fd file) noexcept override;
 
     Status make_directory(Fd parent, std::string_view name, mode_t mode) noexcept override;
     Status make_node(Fd parent, std::string_view name, mode_t mode,

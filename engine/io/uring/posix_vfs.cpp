@@ -190,6 +190,11 @@ Status PosixVfs::sync_file_system(Fd file) noexcept {
     return status_of([&] { return ::syncfs(file.value); });
 }
 
+Status PosixVfs::drop_cache(Fd file) noexcept {
+    const int error = ::posix_fadvise(file.value, 0, 0, POSIX_FADV_DONTNEED);
+    return error == 0 ? Status() : Status::from_errno(error);
+}
+
 Status PosixVfs::make_directory(Fd parent, std::string_view name, mode_t mode) noexcept {
     const CName c_name(name);
     GEMEL_TRY(c_name.status());

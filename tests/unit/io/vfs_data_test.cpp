@@ -96,6 +96,17 @@ TEST_P(VfsDataTest, SyncsSucceed) {
     EXPECT_TRUE(vfs().sync_file_system(directory()).ok());
 }
 
+TEST_P(VfsDataTest, DroppingTheCacheLosesNothing) {
+    const ScopedFd file = open_file("f");
+    write_all(file.get(), "kept");
+    EXPECT_TRUE(vfs().drop_cache(file.get()).ok());
+    EXPECT_TRUE(vfs().sync(file.get(), false).ok());
+    EXPECT_TRUE(vfs().drop_cache(file.get()).ok());
+    std::byte buffer[4];
+    EXPECT_EQ(vfs().pread(file.get(), buffer, 0).value(), 4U);
+    EXPECT_EQ(as_text(buffer), "kept");
+}
+
 // ---- holes ----------------------------------------------------------------------------------
 
 TEST_P(VfsDataTest, SeekFindsDataAndHoles) {

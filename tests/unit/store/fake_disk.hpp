@@ -120,6 +120,7 @@ class FakeVfs final : public Vfs {
         return none();
     }
     Status sync_file_system(Fd) noexcept override { return none(); }
+    Status drop_cache(Fd) noexcept override { return none(); }
     Status make_directory(Fd, std::string_view, mode_t) noexcept override { return none(); }
     Status make_node(Fd, std::string_view, mode_t, std::uint64_t) noexcept override {
         return none();

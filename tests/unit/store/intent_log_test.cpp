@@ -376,6 +376,47 @@ TEST_F(IntentLogTest, ErrorReachesEveryWaiterAndStays) {
     EXPECT_EQ(quiet.lines.size(), 1U);
 }
 
+TEST_F(IntentLogTest, GoesOnAfterAFailureWithEverythingThatWasMarked) {
+    touch(kA);
+    commit();
+    loop.run();
+    touch(kB);
+    commit();
+    loop.next_io = Status::from_errno(EIO);
+    loop.run();
+    ASSERT_TRUE(intents->is_failed());
+    intents->recover();
+    EXPECT_FALSE(intents->is_failed());
+    EXPECT_TRUE(intents->covers(kA));
+    EXPECT_FALSE(intents->covers(kB)) << "its write failed";
+    EXPECT_FALSE(touch(kB));
+    commit();
+    loop.run();
+    EXPECT_TRUE(last_status.ok());
+    EXPECT_TRUE(intents->covers(kB));
+    reopen();
+    EXPECT_EQ(live(), (std::set{kA, kB}));
+}
+
+// What was being cleared when the log failed may or may not be marked on disk.
+TEST_F(IntentLogTest, AClearThatFailedDoesNotCountAfterwards) {
+    touch(kA);
+    commit();
+    loop.run();
+    clear(kA);
+    touch(kB);
+    commit();
+    loop.next_io = Status::from_errno(ENOSPC);
+    loop.run();
+    intents->recover();
+    EXPECT_FALSE(touch(kA));
+    commit();
+    loop.run();
+    EXPECT_TRUE(last_status.ok());
+    reopen();
+    EXPECT_EQ(live(), (std::set{kA, kB}));
+}
+
 TEST_F(IntentLogTest, FailedSyncIsAnErrorToo) {
     touch(kA);
     commit();

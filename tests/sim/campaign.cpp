@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/campaign.hpp"
+
+#include "tests/sim/node_program.hpp"
+
+namespace gemel::sim {
+
+namespace {
+
+Workload::Options workload_options(std::uint64_t seed) {
+    Workload::Options options;
+    // Some are never idle, some mostly.
+    options.rest_every = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 100 : 25;
+    return options;
+}
+
+}  // namespace
+
+Campaign::Campaign(std::uint64_t seed, Mutant mutant)
+    : cluster_(seed, mutant),
+      workload_(
+          cluster_.world, workload_options(seed), [this] { return cluster_.serving(); },
+          [this](const std::string& what) { cluster_.failures.push_back(what); }) {}
+
+void Campaign::note(const std::string& text) { cluster_.world.note({}, EventKind::fault, text); }
+
+std::string Campaign::failure(const std::string& what) const {
+    if (!cluster_.failures.empty()) return cluster_.failures.front();
+    return what + ": " + cluster_.describe();
+}
+
+std::string Campaign::run() {
+    cluster_.start_all();
+    if (!heal()) return failure("did not begin");
+    workload_.start();
+    const std::string broken = misfortune();
+    return broken.empty() ? finish() : broken;
+}
+
+// --- Faults --------------------------------------------------------------------------------------
+
+void Campaign::end_faults() {
+    disk_fault_.reset();
+    cluster_.heal_all();
+    for (Node* machine : cluster_.machines) {
+        if (machine->is_paused()) machine->resume();
+    }
+    restart_processes();
+}
+
+void Campaign::restart_processes() {
+    for (std::size_t i = 0; i < cluster_.machines.size(); ++i) {
+        if (cluster_.is_refused(i)) cluster_.kill(i);
+    }
+    cluster_.start_all();
+}
+
+void Campaign::rest_first() {
+    const auto rounds = static_cast<std::int64_t>(cluster_.names->idle_rounds + 1);
+    const Duration rest = Duration::seconds(rounds) + random_time(300, 2500);
+    note("the applications rest");
+    workload_.rest(rest);
+    run_for(prng().one_in(2) ? rest - random_time(0, 10) : rest + random_time(0, 5));
+}
+
+void Campaign::pause(std::size_t machine) {
+    if (cluster_.machines[machine]->has_process()) cluster_.machines[machine]->pause();
+}
+
+void Campaign::cut_around(std::size_t machine) {
+    for (std::size_t to = 0; to < cluster_.machines.size(); ++to) {
+        if (to != machine) cluster_.cut(machine, to);
+    }
+}
+
+void Campaign::power_cut(std::size_t machine) {
+    if (!cluster_.others_hold_everything(machine)) {
+        note("from here on what was not synced may be lost");
+        workload_.unsynced_may_be_lost();
+    }
+    cluster_.power_cut(machine);
+}
+
+void Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
+    disk_fault_ = std::make_unique<DiskFault>(*cluster_.machines[machine], kind, prng());
+    if (cluster_.names->mutant == Mutant::ignore_failed_sync) disk_fault_->hide_failed_syncs();
+    note(disk_fault_->describe());
+}
+
+void Campaign::random_fault() {
+    const std::size_t machine = prng().below(3);
+    const std::size_t other = (machine + 1 + prng().below(2)) % 3;
+    switch (prng().below(8)) {
+        case 0:
+            return cluster_.kill(machine);
+        case 1:
+        case 2:
+            return power_cut(machine);
+        case 3:
+            return cluster_.cut(machine, other);
+        case 4:
+            cluster_.cut(machine, other);
+            return cluster_.cut(other, machine);
+        case 5:
+            return cut_around(machine);
+        case 6:
+            return pause(machine);
+        case 7:
+            if (cluster_.machines[machine]->has_process()) {
+                cluster_.machines[machine]->die_at_vfs_call(1 + prng().below(200));
+            }
+            return;
+    }
+}
+
+// --- Healing -------------------------------------------------------------------------------------
+
+bool Campaign::heal() {
+    const auto healed = [this] {
+        // A process may die late of its fault; a service manager starts it again.
+        restart_processes();
+        if (!cluster_.failures.empty()) return true;
+        return cluster_.is_in_sync() && cluster_.serving() != nullptr;
+    };
+    if (!has_person()) return cluster_.world.run_until(healed, Duration::seconds(300));
+    for (int looks = 0; looks < 20; ++looks) {
+        if (cluster_.world.run_until(healed, Duration::seconds(30))) return true;
+        help();
+    }
+    return false;
+}
+
+// What a person does who has read the reasons.
+void Campaign::help() {
+    for (std::size_t node = 0; node < 2; ++node) {
+        const NodeProgram* program = cluster_.program(node);
+        if (program == nullptr) continue;
+        const MirrorMachine& machine = program->node()->machine();
+        const std::string reason = machine.reason();
+        const bool peer_serves = cluster_.serving() != nullptr;
+        if (machine.state() == MirrorState::stopped ||
+            reason.find("copy failed") != std::string::npos) {
+            note("a person starts " + cluster_.machines[node]->name());
+            cluster_.command(node, Command::start);
+        } else if (machine.state() != MirrorState::wait) {
+            continue;
+        } else if (peer_serves && reason.find("'gemel resync") != std::string::npos) {
+            note("a person gives up the copy of " + cluster_.machines[node]->name());
+            cluster_.command(node, Command::resync_full);
+        } else if (!peer_serves && reason.find("'gemel promote") != std::string::npos) {
+            note("a person promotes " + cluster_.machines[node]->name());
+            workload_.anything_may_be_lost();
+            cluster_.command(node, Command::promote_force);
+            return;  // one of them
+        }
+    }
+}
+
+std::string Campaign::finish() {
+    workload_.stop();
+    const bool idle =
+        cluster_.world.run_until([this] { return workload_.is_idle(); }, Duration::seconds(60));
+    if (!idle) return failure("an op was never answered");
+    if (!heal()) return failure("did not stay healed");
+    SimMount* mount = cluster_.serving();
+    if (mount == nullptr) return failure("nobody serves");
+    for (Node* machine : cluster_.machines) machine->die_at_vfs_call(0);
+    // What a failed disk had lost shows at the latest now.
+    for (std::size_t node = 0; node < 2; ++node) {
+        cluster_.machines[node]->find(ClusterNames::kData).file_system->evict_lost_pages();
+    }
+    workload_.verify_all(*mount);
+    run_for(Duration::seconds(3));
+    if (!cluster_.failures.empty()) return cluster_.failures.front();
+    const std::vector<std::string> differences = cluster_.compare();
+    if (!differences.empty()) return "the copies differ: " + differences.front();
+    return {};
+}
+
+}  // namespace gemel::sim

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// A cluster, its applications and faults from one seed, and what every campaign over them shares:
+// beginning, healing, judging. What is injected when is the campaign's own (campaign_single.cpp,
+// campaign_double.cpp).
+#pragma once
+
+#include "tests/sim/cluster.hpp"
+#include "tests/sim/disk_faults.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gemel::sim {
+
+class Campaign {
+   public:
+    explicit Campaign(std::uint64_t seed, Mutant mutant = Mutant::none);
+    virtual ~Campaign() = default;
+
+    // Empty when all held, else a sentence.
+    std::string run();
+    [[nodiscard]] std::uint64_t digest() const { return cluster_.world.digest(); }
+    [[nodiscard]] std::string trace() { return cluster_.world.trace_text(); }
+    [[nodiscard]] std::uint64_t acknowledged() const { return workload_.acknowledged(); }
+
+   protected:
+    // Injects faults and heals; empty when all held.
+    virtual std::string misfortune() = 0;
+    [[nodiscard]] virtual bool has_person() const { return false; }
+
+    Prng& prng() { return cluster_.world.prng(); }
+    Duration random_time(std::uint64_t low_ms, std::uint64_t high_ms) {
+        return Duration::milliseconds(static_cast<std::int64_t>(prng().between(low_ms, high_ms)));
+    }
+    void run_for(Duration duration) { cluster_.world.run_for(duration); }
+    void note(const std::string& text);
+    // What a person could see of the cluster, and the first broken promise if there is one.
+    [[nodiscard]] std::string failure(const std::string& what) const;
+
+    // Ends every fault; machines run again.
+    void end_faults();
+    // Waits for the cluster to be in sync and served, restarting processes that die as a service
+    // manager does. Where there is a person, what only he can decide is decided.
+    bool heal();
+    void restart_processes();
+    // One of the faults that concern processes, power and wires.
+    void random_fault();
+    // The applications rest until the intents are cleared; returns about when they go on, so that
+    // the fault that follows meets regions without an intent.
+    void rest_first();
+    void pause(std::size_t machine);
+    void cut_around(std::size_t machine);
+    // Tells the applications when this machine was the last that held everything.
+    void power_cut(std::size_t machine);
+    void begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
+
+    Cluster cluster_;
+    Workload workload_;
+    std::unique_ptr<DiskFault> disk_fault_;
+
+   private:
+    void help();
+    std::string finish();
+};
+
+// One fault at a time, each healed before the next: nothing at all is lost, and nobody is needed.
+class SingleFaults final : public Campaign {
+   public:
+    using Campaign::Campaign;
+
+   private:
+    std::string misfortune() override;
+    void cut_with_ops_under_way();
+    std::string disk_fault();
+    std::string check_secondary_alone(std::size_t machine);
+};
+
+// Two faults at once, or a second while the first is being healed, and a person who does as he
+// likes: what was synced is there, and nothing diverges silently.
+class DoubleFaults final : public Campaign {
+   public:
+    using Campaign::Campaign;
+
+   private:
+    std::string misfortune() override;
+    [[nodiscard]] bool has_person() const override { return true; }
+    void one_of_two();
+    void wait_for_second();
+    void random_command();
+};
+
+}  // namespace gemel::sim

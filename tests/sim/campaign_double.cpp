@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/campaign.hpp"
+#include "tests/sim/node_program.hpp"
+
+namespace gemel::sim {
+
+std::string DoubleFaults::misfortune() {
+    const std::uint64_t rounds = 1 + prng().below(3);
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+        run_for(random_time(1, 1500));
+        if (prng().one_in(4)) rest_first();
+        one_of_two();
+        wait_for_second();
+        one_of_two();
+        if (prng().one_in(3)) {
+            wait_for_second();
+            one_of_two();
+        }
+        run_for(random_time(1, 6000));
+        end_faults();
+        if (!heal()) return failure("did not heal");
+        if (!cluster_.failures.empty()) return cluster_.failures.front();
+    }
+    return {};
+}
+
+void DoubleFaults::one_of_two() {
+    switch (prng().below(8)) {
+        case 0:
+            return random_command();
+        case 1:
+            // All at once, as in one rack.
+            power_cut(Cluster::kAlpha);
+            return power_cut(Cluster::kBeta);
+        case 2:
+            return power_cut(prng().below(2));
+        case 3:
+            cluster_.kill(Cluster::kWitness);
+            return random_fault();
+        default:
+            return random_fault();
+    }
+}
+
+// At once, a while later, or in the middle of the other's resync.
+void DoubleFaults::wait_for_second() {
+    if (prng().one_in(3)) return run_for(random_time(0, 50));
+    if (prng().one_in(2)) return run_for(random_time(1, 4000));
+    run_for(random_time(1, 2000));
+    end_faults();
+    cluster_.world.run_until(
+        [this] {
+            for (std::size_t node = 0; node < 2; ++node) {
+                const NodeProgram* program = cluster_.program(node);
+                if (program == nullptr) continue;
+                if (program->node()->machine().state() == MirrorState::resync) return true;
+            }
+            return false;
+        },
+        Duration::seconds(10));
+    run_for(Duration::microseconds(static_cast<std::int64_t>(prng().below(20'000))));
+}
+
+void DoubleFaults::random_command() {
+    static constexpr Command kCommands[] = {Command::stop, Command::start, Command::swap,
+                                            Command::resync_full};
+    const std::size_t node = prng().below(2);
+    if (cluster_.program(node) == nullptr) return;
+    note("a person gives a command to " + cluster_.machines[node]->name());
+    cluster_.command(node, kCommands[prng().below(std::size(kCommands))]);
+}
+
+}  // namespace gemel::sim
