@@ -35,6 +35,7 @@ void sync_written(Session& session, Request& request, Status status) noexcept {
 void read_on(Session& session, Request& request) noexcept;
 
 void read_more(Session& session, Request& request, Status status) noexcept {
+    if (!status.ok()) session.note_read_failure(status);
     if (!status.ok() && request.filled == 0) {
         session.volume().unpin(request.node());
         session.answer_error(request, status.as_errno());

@@ -121,6 +121,8 @@ class Session final : public FuseTransport::Receiver {
     // Reads into `buffer`; request.read.count bytes came.
     void read(Request& request, Fd file, MutableBytes buffer, std::uint64_t offset,
               Next next) noexcept;
+    // A read of the volume has failed, so its disk may have.
+    void note_read_failure(Status status) noexcept { target_.note_read_failure(status); }
     // Memory for the answer in request.space, or false: `retry` will be called when there may be.
     bool take_space(Request& request, std::size_t size, Handler retry) noexcept;
 

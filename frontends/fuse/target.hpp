@@ -12,6 +12,8 @@ class FuseTarget {
     // As Replica::submit and Replica::sync: completion comes exactly once, from the loop.
     virtual void submit(ClientOp& op) noexcept = 0;
     virtual void sync(ClientSync& sync) noexcept = 0;
+    // As Replica::note_read_failure.
+    virtual void note_read_failure(Status status) noexcept = 0;
     [[nodiscard]] virtual DirectoryVolume& volume(std::uint16_t index) noexcept = 0;
 
    protected:
@@ -25,6 +27,9 @@ class ReplicaTarget final : public FuseTarget {
 
     void submit(ClientOp& op) noexcept override { replica_.submit(op); }
     void sync(ClientSync& sync) noexcept override { replica_.sync(sync); }
+    void note_read_failure(Status status) noexcept override {
+        replica_.note_read_failure(status);
+    }
     [[nodiscard]] DirectoryVolume& volume(std::uint16_t index) noexcept override {
         return replica_.volume(index);
     }

@@ -19,8 +19,15 @@ Workload::Options workload_options(std::uint64_t seed) {
 Campaign::Campaign(std::uint64_t seed, Mutant mutant)
     : cluster_(seed, mutant),
       workload_(
-          cluster_.world, workload_options(seed), [this] { return cluster_.serving(); },
+          cluster_.world, workload_options(seed), [this] { return serving(); },
           [this](const std::string& what) { cluster_.failures.push_back(what); }) {}
+
+SimMount* Campaign::serving() {
+    if (!bound_to_) return cluster_.serving();
+    SimMount& mount = cluster_.mounts[*bound_to_];
+    const bool works = cluster_.program(*bound_to_) != nullptr && mount.is_serving();
+    return works ? &mount : nullptr;
+}
 
 void Campaign::note(const std::string& text) { cluster_.world.note({}, EventKind::fault, text); }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace gemel::sim {
@@ -55,7 +56,11 @@ class Campaign {
     void power_cut(std::size_t machine);
     void begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
 
+    // The mount that the applications work through.
+    [[nodiscard]] SimMount* serving();
+
     Cluster cluster_;
+    std::optional<std::size_t> bound_to_;  // they know of this node only
     Workload workload_;
     std::unique_ptr<DiskFault> disk_fault_;
 
@@ -88,6 +93,24 @@ class DoubleFaults final : public Campaign {
     void one_of_two();
     void wait_for_second();
     void random_command();
+};
+
+// Both sides serve, one of them by a person's force: refused on both as soon as they meet, until a
+// person has chosen the copy to keep.
+class WrittenApart final : public Campaign {
+   public:
+    using Campaign::Campaign;
+
+   private:
+    std::string misfortune() override;
+    bool serve_apart();
+    bool reaches(std::size_t node, MirrorState state);
+    std::string write_apart();
+    std::string check_refused();
+    bool keep_forced();
+
+    std::size_t alone_ = 0, forced_ = 0;
+    std::unique_ptr<Workload> forced_workload_;
 };
 
 }  // namespace gemel::sim

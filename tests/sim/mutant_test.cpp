@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(
     Engines, ClusterMutant,
     testing::Values(Case{"acknowledge_early", Mutant::acknowledge_early, Faults::single, 100},
                     Case{"forget_intents", Mutant::forget_intents, Faults::single, 100},
-                    Case{"clear_before_sync", Mutant::clear_before_sync, Faults::single, 100},
+                    Case{"clear_before_sync", Mutant::clear_before_sync, Faults::single, 400},
                     Case{"ignore_failed_sync", Mutant::ignore_failed_sync, Faults::single, 100},
                     Case{"apply_out_of_order", Mutant::apply_out_of_order, Faults::single, 100},
                     Case{"skip_marking", Mutant::skip_marking, Faults::single, 100},

@@ -81,6 +81,7 @@ class FakeTransport final : public FuseTransport {
 // Carries ops out on the volume alone; while `held`, only when release() is called.
 class FakeTarget final : public FuseTarget {
    public:
+    void note_read_failure(Status) noexcept override {}
     FakeTarget(Loop& loop, DirectoryVolume& volume) : loop_(loop), volume_(volume) {}
     void submit(ClientOp& op) noexcept override;
     void sync(ClientSync& sync) noexcept override;
