@@ -103,9 +103,11 @@ void Serving::write_unshipped(ClientOp& client) noexcept {
 Status Serving::mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept {
     GEMEL_PROBE("serving: a short or failed change is mended on the peer");
     if (stalled_ || is_disk_failure(status)) {
-        const Status failure = status.ok() ? Status::from_errno(EIO) : status;
+        // Behind a failed disk a refusal (no space) is not answered either: the peer, which serves
+        // next, may have carried the write out.
+        const Status failure = is_disk_failure(status) ? status : Status::from_errno(EIO);
         answer_failed(client, failure);
-        return is_disk_failure(failure) ? failure : Status();
+        return failure;
     }
     DirtyMap& map = map_of(attempted);
     if (!shipped && !(context_.shipping && can_ship(map, attempted))) {
