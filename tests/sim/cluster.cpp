@@ -95,7 +95,8 @@ bool Cluster::others_hold_everything(std::size_t machine) const {
     if (machine == kWitness) return true;
     if (!machines[kWitness]->has_process() || !witness_->is_open()) return false;
     const Node& node = *machines[1 - machine];
-    const RegisterMember* other = witness_->recorded().find(node.name());
+    const RegisterValue recorded = witness_->recorded();
+    const RegisterMember* other = recorded.find(node.name());
     if (other == nullptr || !node.is_on() || other->incarnation.boot != node.boot_id()) {
         return false;
     }

@@ -59,11 +59,6 @@ class Publishers::Publisher {
    private:
     enum class Step : std::uint8_t { clear, create, write, sync, rename };
 
-    struct Sync final : ClientSync {
-        void on_complete(Status status) noexcept override { done(status); }
-        std::function<void(Status)> done;
-    };
-
     static bool read(SimMount& mount, ObjectId id, std::uint64_t size, std::string& text) {
         const Result<Fd> file = mount.replica->volume(0).data_fd(id);
         if (!file.ok()) return false;
@@ -98,14 +93,7 @@ class Publishers::Publisher {
         mount_ = &mount;
         generation_ = mount.generation;
         if (step_ == Step::sync) {
-            auto sync = std::make_shared<Sync>();
-            sync->object = object_;
-            sync->done = [this, alive = generation_, sent_to = &mount, sync](Status status) {
-                const auto self = sync;
-                if (sent_to->generation == alive) finished(status, kNoObject);
-                self->done = nullptr;
-            };
-            mount.replica->sync(*sync);
+            mount.sync(object_, [this](Status status) { finished(status, kNoObject); });
             return;
         }
         auto op = std::make_unique<SimOp>();
