@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sections of gemel.toml: which keys there are, their types and ranges.
 #include "controller/config_reader.hpp"
+#include "engine/base/plain_name.hpp"
 #include "engine/store/exclude_list.hpp"
 
 #include <array>
@@ -14,10 +15,7 @@ constexpr Duration kHour = Duration::seconds(3600);
 
 // Names become parts of paths, of URLs and of lines of text.
 bool is_name(std::string_view name) {
-    constexpr std::string_view kLetters =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return !name.empty() && name.size() <= 63 && name.front() != '.' && name.front() != '-' &&
-           name.find_first_not_of(kLetters) == std::string_view::npos;
+    return is_plain_name(name, 63) && name.front() != '.' && name.front() != '-';
 }
 
 void check_name(ConfigDraft& draft, const std::string& name, ConfigPlace place,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/register_value.hpp"
 
+#include "engine/base/plain_name.hpp"
+
 #include <algorithm>
 
 namespace gemel {
@@ -29,18 +31,6 @@ bool is_sound(const RegisterValue& value) noexcept {
     }
     return true;
 }
-
-}  // namespace
-
-bool is_plain_name(std::string_view name, std::size_t size_max) noexcept {
-    if (name.empty() || name.size() > size_max) return false;
-    return std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '.' || c == '_' || c == '-';
-    });
-}
-
-namespace {
 
 const RegisterMember* find_in(const std::vector<RegisterMember>& members,
                               std::string_view node) noexcept {

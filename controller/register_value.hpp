@@ -80,8 +80,6 @@ void encode(const RegisterProposal& proposal, ByteWriter& writer);
 [[nodiscard]] RegisterProposal decode_register_proposal(ByteReader& reader);
 void encode(const Incarnation& incarnation, ByteWriter& writer);
 [[nodiscard]] Incarnation decode_incarnation(ByteReader& reader);
-// A name of a node, mirror or cluster: 1 to `size_max` of letters, digits, '.', '_', '-'.
-[[nodiscard]] bool is_plain_name(std::string_view name, std::size_t size_max) noexcept;
 // "epoch 5, alpha serving, in sync: alpha, beta"; "nothing recorded".
 [[nodiscard]] std::string describe(const RegisterValue& value);
 

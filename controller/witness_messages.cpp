@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/witness_messages.hpp"
 
+#include "engine/base/plain_name.hpp"
+
 namespace gemel {
 
 namespace {

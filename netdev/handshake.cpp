@@ -5,10 +5,12 @@
 //   proof        ->                  the acceptor now knows who it is talking to
 //                <-      proof       and so does the connector
 // The label of a proof names the role, so neither side can be answered with its own proof; both
-// hellos are in it, challenges included, so an earlier conversation is worth nothing.
+// hellos are in it, challenges included, so an earlier conversation is worth nothing. The
+// connector's proof names its cluster, by which the acceptor finds the key to check it with.
 #include "netdev/handshake.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/plain_name.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -74,22 +76,26 @@ std::string version_range(std::uint16_t low, std::uint16_t high) {
 
 Handshake Handshake::connect(const SessionIdentity& identity, SessionPurpose purpose,
                              std::string_view mirror, const Nonce& nonce) noexcept {
-    Handshake handshake(identity, Role::connector, nonce);
+    Handshake handshake({&identity, 1}, Role::connector, nonce);
     handshake.purpose_ = purpose;
     handshake.mirror_ = mirror;
     return handshake;
 }
 
-Handshake Handshake::accept(const SessionIdentity& identity, const Nonce& nonce) noexcept {
-    return {identity, Role::acceptor, nonce};
+Handshake Handshake::accept(std::span<const SessionIdentity> identities,
+                            const Nonce& nonce) noexcept {
+    GEMEL_ASSERT(!identities.empty());
+    return {identities, Role::acceptor, nonce};
 }
 
 Handshake::Step Handshake::start() noexcept {
-    GEMEL_ASSERT(identity_.key.size() >= kKeySizeMin);
-    GEMEL_ASSERT(identity_.cluster.size() <= kNameSizeMax);
-    GEMEL_ASSERT(identity_.node.size() <= kNameSizeMax);
+    for (const SessionIdentity& identity : identities_) {
+        GEMEL_ASSERT(identity.key.size() >= kKeySizeMin);
+        GEMEL_ASSERT(identity.cluster.size() <= kNameSizeMax);
+        GEMEL_ASSERT(identity.node.size() <= kNameSizeMax);
+    }
     GEMEL_ASSERT(mirror_.size() <= kNameSizeMax);
-    own_hello_ = make_hello(identity_, nonce_);
+    own_hello_ = make_hello(*identity_, nonce_);
     Step step;
     if (role_ == Role::connector) step.replies.push_back({FrameType::hello, own_hello_});
     return step;
@@ -107,8 +113,8 @@ Handshake::Step Handshake::on_hello(Bytes payload) noexcept {
     Hello hello;
     if (!parse_hello(payload, hello)) return fail("the other side's hello is malformed");
     peer_hello_.assign(payload.begin(), payload.end());
-    peer_.version = std::min(hello.version_max, identity_.version_max);
-    if (peer_.version < std::max(hello.version_min, identity_.version_min)) {
+    peer_.version = std::min(hello.version_max, identity_->version_max);
+    if (peer_.version < std::max(hello.version_min, identity_->version_min)) {
         return refuse(Refusal::versions, versions_sentence(hello.version_min, hello.version_max));
     }
     waiting_ = Waiting::proof;
@@ -123,7 +129,7 @@ Handshake::Step Handshake::on_hello(Bytes payload) noexcept {
 
 std::string Handshake::versions_sentence(std::uint16_t low, std::uint16_t high) const {
     return "no common protocol version: this side speaks " +
-           version_range(identity_.version_min, identity_.version_max) + ", the other " +
+           version_range(identity_->version_min, identity_->version_max) + ", the other " +
            version_range(low, high) + "; bring the older gemel up to date";
 }
 
@@ -131,20 +137,18 @@ Handshake::Step Handshake::on_proof(Bytes payload) noexcept {
     const bool is_connector = role_ == Role::connector;
     if (payload.size() < sizeof(Mac)) return fail("the other side's proof is malformed");
     const Bytes facts = payload.first(payload.size() - sizeof(Mac));
+    if (!parse_facts(facts, peer_)) return fail("the other side's proof is malformed");
+    identity_ = find_identity(peer_.cluster);
+    if (identity_ == nullptr) return refuse_cluster();
     const Mac expected = mac_of(is_connector ? kAcceptorLabel : kConnectorLabel, facts);
     if (CRYPTO_memcmp(payload.data() + facts.size(), expected.data(), expected.size()) != 0) {
-        return refuse(Refusal::key_or_cluster,
-                      "the other side has another cluster key; " + std::string(kSameCluster));
-    }
-    // From here on the other side is one that knows the key.
-    is_stranger_ = false;
-    if (!parse_facts(facts, peer_)) return fail("the other side's proof is malformed");
-    if (peer_.cluster != identity_.cluster) {
-        return refuse(Refusal::key_or_cluster, "the other side belongs to cluster '" +
+        return refuse(Refusal::key_or_cluster, "the other side has another key for cluster '" +
                                                    peer_.cluster + "'; " +
                                                    std::string(kSameCluster));
     }
-    if (peer_.node == identity_.node) {
+    // From here on the other side is one that knows the key.
+    is_stranger_ = false;
+    if (peer_.node == identity_->node) {
         return refuse(Refusal::itself,
                       "the other side calls itself by this node's name; is gemeld started with the "
                       "wrong --node?");
@@ -164,6 +168,23 @@ Handshake::Step Handshake::on_proof(Bytes payload) noexcept {
     return step;
 }
 
+Handshake::Step Handshake::refuse_cluster() noexcept {
+    identity_ = &identities_.front();
+    // Nothing is proved: anybody may say this.
+    std::string name = "a cluster of an impossible name";
+    if (is_plain_name(peer_.cluster, kNameSizeMax)) name = "cluster '" + peer_.cluster + "'";
+    return refuse(Refusal::key_or_cluster, "the other side says that it belongs to " + name +
+                                               ", which is not known here; " +
+                                               std::string(kSameCluster));
+}
+
+const SessionIdentity* Handshake::find_identity(std::string_view cluster) const noexcept {
+    const auto found =
+        std::find_if(identities_.begin(), identities_.end(),
+                     [&](const SessionIdentity& known) { return known.cluster == cluster; });
+    return found == identities_.end() ? nullptr : &*found;
+}
+
 Handshake::Mac Handshake::mac_of(std::string_view label, Bytes facts) const noexcept {
     const bool is_connector = role_ == Role::connector;
     ByteBuffer message;
@@ -175,8 +196,8 @@ Handshake::Mac Handshake::mac_of(std::string_view label, Bytes facts) const noex
     Mac mac{};
     std::size_t size = 0;
     const unsigned char* result =
-        EVP_Q_mac(nullptr, "HMAC", nullptr, "SHA256", nullptr, identity_.key.data(),
-                  identity_.key.size(), reinterpret_cast<const unsigned char*>(message.data()),
+        EVP_Q_mac(nullptr, "HMAC", nullptr, "SHA256", nullptr, identity_->key.data(),
+                  identity_->key.size(), reinterpret_cast<const unsigned char*>(message.data()),
                   message.size(), reinterpret_cast<unsigned char*>(mac.data()), mac.size(), &size);
     GEMEL_ASSERT(result != nullptr && size == mac.size());
     return mac;
@@ -186,8 +207,8 @@ Handshake::Reply Handshake::own_proof() const noexcept {
     Reply reply{FrameType::proof, {}};
     ByteWriter writer(reply.payload);
     writer.put(purpose_);
-    writer.sized(identity_.cluster);
-    writer.sized(identity_.node);
+    writer.sized(identity_->cluster);
+    writer.sized(identity_->node);
     writer.sized(mirror_);
     const Mac mac =
         mac_of(role_ == Role::connector ? kConnectorLabel : kAcceptorLabel, reply.payload);
@@ -209,8 +230,8 @@ Handshake::Step Handshake::refuse(Refusal reason, std::string sentence) noexcept
     Reply reply{FrameType::refuse, {}};
     ByteWriter writer(reply.payload);
     writer.put(reason);
-    writer.put(identity_.version_min);
-    writer.put(identity_.version_max);
+    writer.put(identity_->version_min);
+    writer.put(identity_->version_max);
     step.replies.push_back(std::move(reply));
     return step;
 }
@@ -225,8 +246,8 @@ Handshake::Step Handshake::on_refuse(Bytes payload) noexcept {
         case Refusal::versions:
             return fail("refused: " + versions_sentence(version_min, version_max));
         case Refusal::key_or_cluster:
-            return fail("refused: the other side has another cluster name or another key; " +
-                        std::string(kSameCluster));
+            return fail("refused: the other side knows no cluster '" + identity_->cluster +
+                        "' or has another key for it; " + std::string(kSameCluster));
         case Refusal::itself:
             return fail(
                 "refused: the other side has this node's name; is the address its own, or "

@@ -3,7 +3,8 @@
 // Each side sends a challenge of 32 random bytes, then says who it is with an HMAC-SHA-256 that
 // proves that it knows the cluster's key. The accepting side says nothing of itself before the
 // other has proved that, so a stranger learns no more than the protocol versions and that it is
-// refused.
+// refused. An accepting side may know several clusters: the other names its own, and has to prove
+// that one's key.
 #pragma once
 
 #include "engine/base/bytes.hpp"
@@ -11,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,17 +59,19 @@ class Handshake {
         std::vector<Reply> replies;  // to send, also when the handshake has failed
     };
 
-    // The nonce must be unpredictable and used once. Requires: `identity` outlives it.
+    // The nonce must be unpredictable and used once. Requires: `identity` outlives it; so do
+    // `identities`: at least one, no two of one cluster, all with the same versions.
     static Handshake connect(const SessionIdentity& identity, SessionPurpose purpose,
                              std::string_view mirror, const Nonce& nonce) noexcept;
-    static Handshake accept(const SessionIdentity& identity, const Nonce& nonce) noexcept;
+    static Handshake accept(std::span<const SessionIdentity> identities,
+                            const Nonce& nonce) noexcept;
 
     // First frames of this side: both may start at once.
     Step start() noexcept;
     // A frame has come. Requires: start() was called and the state is going_on.
     Step on_frame(FrameType type, Bytes payload) noexcept;
 
-    // Failed: a sentence for the log, made from nothing that the other side chose.
+    // Failed: a sentence for the log. Of what a stranger chose it has at most a plain name.
     [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
     // The other side proved nothing before it failed: no reason to tell people about each one.
     [[nodiscard]] bool is_stranger() const noexcept { return is_stranger_; }
@@ -81,20 +85,24 @@ class Handshake {
     enum class Refusal : std::uint8_t { versions = 1, key_or_cluster = 2, itself = 3 };
     using Mac = std::array<std::byte, 32>;
 
-    Handshake(const SessionIdentity& identity, Role role, const Nonce& nonce) noexcept
-        : identity_(identity), role_(role), nonce_(nonce) {}
+    Handshake(std::span<const SessionIdentity> identities, Role role, const Nonce& nonce) noexcept
+        : identities_(identities), identity_(&identities.front()), role_(role), nonce_(nonce) {}
 
     Step on_hello(Bytes payload) noexcept;
     Step on_proof(Bytes payload) noexcept;
     Step on_refuse(Bytes payload) noexcept;
     Step fail(std::string sentence) noexcept;
+    Step refuse_cluster() noexcept;
+    // None: not known here.
+    [[nodiscard]] const SessionIdentity* find_identity(std::string_view cluster) const noexcept;
     [[nodiscard]] std::string versions_sentence(std::uint16_t low, std::uint16_t high) const;
     Step refuse(Refusal reason, std::string sentence) noexcept;
     Reply own_proof() const noexcept;
     // HMAC over the label, both hellos and `facts`.
     Mac mac_of(std::string_view label, Bytes facts) const noexcept;
 
-    const SessionIdentity& identity_;
+    std::span<const SessionIdentity> identities_;
+    const SessionIdentity* identity_;  // the acceptor's is settled by the other side's proof
     Role role_;
     Nonce nonce_;
     Waiting waiting_ = Waiting::hello;

@@ -16,20 +16,20 @@ constexpr Duration kReportInterval = Duration::seconds(10);
 
 }  // namespace
 
-SessionAcceptor::SessionAcceptor(Loop& loop, LogSink& log, const SessionIdentity& identity,
+SessionAcceptor::SessionAcceptor(Loop& loop, LogSink& log,
+                                 std::span<const SessionIdentity> identities,
                                  const Options& options, SessionHandler& handler) noexcept
-    : loop_(loop), log_(log), identity_(identity), options_(options), handler_(handler) {
+    : loop_(loop), log_(log), identities_(identities), options_(options), handler_(handler) {
     GEMEL_ASSERT(options.pending_max > 0);
 }
 
 SessionAcceptor::~SessionAcceptor() = default;
 
-Result<std::unique_ptr<SessionAcceptor>> SessionAcceptor::listen(Loop& loop, LogSink& log,
-                                                                 const SessionIdentity& identity,
-                                                                 const Options& options,
-                                                                 SessionHandler& handler) noexcept {
+Result<std::unique_ptr<SessionAcceptor>> SessionAcceptor::listen(
+    Loop& loop, LogSink& log, std::span<const SessionIdentity> identities, const Options& options,
+    SessionHandler& handler) noexcept {
     std::unique_ptr<SessionAcceptor> acceptor(
-        new SessionAcceptor(loop, log, identity, options, handler));
+        new SessionAcceptor(loop, log, identities, options, handler));
     auto listener = loop.network().listen(options.local, *acceptor);
     if (!listener.ok()) return listener.status();
     acceptor->listener_ = std::move(listener).value();
@@ -46,7 +46,7 @@ void SessionAcceptor::on_accepted(std::unique_ptr<Stream> stream) noexcept {
     loop_.secure_random(nonce);
     const auto pending = pending_.emplace(pending_.end(), nullptr);
     *pending = std::make_unique<HandshakeSession>(
-        loop_, std::move(stream), Handshake::accept(identity_, nonce), options_.handshake_limit,
+        loop_, std::move(stream), Handshake::accept(identities_, nonce), options_.handshake_limit,
         [this, pending](HandshakeResult result) { finish(pending, std::move(result)); });
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <span>
 
 namespace gemel {
 
@@ -34,12 +35,12 @@ class SessionAcceptor final : private ListenerHandler {
         std::size_t pending_max = 64;  // handshakes under way; beyond it the oldest is dropped
     };
 
-    // Errors as Network::listen. Requires: all references outlive it. `on_session` comes from the
-    // loop; the acceptor may be destroyed in it.
-    static Result<std::unique_ptr<SessionAcceptor>> listen(Loop& loop, LogSink& log,
-                                                           const SessionIdentity& identity,
-                                                           const Options& options,
-                                                           SessionHandler& handler) noexcept;
+    // Errors as Network::listen. Requires: all references outlive it, and `identities` are as
+    // Handshake::accept wants them. `on_session` comes from the loop; the acceptor may be destroyed
+    // in it.
+    static Result<std::unique_ptr<SessionAcceptor>> listen(
+        Loop& loop, LogSink& log, std::span<const SessionIdentity> identities,
+        const Options& options, SessionHandler& handler) noexcept;
     ~SessionAcceptor();
     SessionAcceptor(const SessionAcceptor&) = delete;
     SessionAcceptor& operator=(const SessionAcceptor&) = delete;
@@ -49,7 +50,7 @@ class SessionAcceptor final : private ListenerHandler {
    private:
     using PendingList = std::list<std::unique_ptr<HandshakeSession>>;
 
-    SessionAcceptor(Loop& loop, LogSink& log, const SessionIdentity& identity,
+    SessionAcceptor(Loop& loop, LogSink& log, std::span<const SessionIdentity> identities,
                     const Options& options, SessionHandler& handler) noexcept;
     void on_accepted(std::unique_ptr<Stream> stream) noexcept override;
     void finish(PendingList::iterator pending, HandshakeResult result) noexcept;
@@ -59,7 +60,7 @@ class SessionAcceptor final : private ListenerHandler {
 
     Loop& loop_;
     LogSink& log_;
-    const SessionIdentity& identity_;
+    std::span<const SessionIdentity> identities_;
     const Options options_;
     SessionHandler& handler_;
     std::unique_ptr<Listener> listener_;

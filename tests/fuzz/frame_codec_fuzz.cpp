@@ -60,7 +60,7 @@ void shake_hands(Bytes bytes, bool accepts) {
     identity.cluster = "c";
     identity.node = "n";
     identity.key.assign(32, std::byte{1});
-    Handshake handshake = accepts ? Handshake::accept(identity, {})
+    Handshake handshake = accepts ? Handshake::accept({&identity, 1}, {})
                                   : Handshake::connect(identity, SessionPurpose::mirror, "m", {});
     (void)handshake.start();
     ByteReader reader(bytes);

@@ -233,8 +233,8 @@ class RefusalsTest(unittest.TestCase):
         self.lab.start("witness", "alpha")
         for text in strange:
             self.start_with("beta", text)
-            self.wait_status("alpha", "no session with beta", "another cluster name or another key",
-                             "[cluster] have to be the same")
+            self.wait_status("alpha", "no session with beta", "knows no cluster",
+                             "or has another key", "[cluster] have to be the same")
             self.wait_status("beta", "no session with alpha", "[cluster] have to be the same")
             self.wait_status("beta", "the witness", "[cluster] have to be the same")
             self.assert_apart()

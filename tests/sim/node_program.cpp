@@ -85,7 +85,7 @@ void NodeProgram::connect() {
     const SocketAddress& peer = names_.node_addresses[1 - index_];
     SessionAcceptor::Options options;
     options.local = own;
-    auto acceptor = SessionAcceptor::listen(loop_, loop_.log(), identity_, options, *this);
+    auto acceptor = SessionAcceptor::listen(loop_, loop_.log(), {&identity_, 1}, options, *this);
     GEMEL_ASSERT(acceptor.ok());
     acceptor_ = std::move(acceptor).value();
     HeartbeatEngine::Options heartbeat;
@@ -190,7 +190,7 @@ WitnessProgram::WitnessProgram(SimLoop& loop, const ClusterNames& names)
     server_ = std::make_unique<WitnessServer>(loop, loop.log(), *store_);
     SessionAcceptor::Options options;
     options.local = names.witness_address;
-    auto acceptor = SessionAcceptor::listen(loop, loop.log(), identity_, options, *this);
+    auto acceptor = SessionAcceptor::listen(loop, loop.log(), {&identity_, 1}, options, *this);
     GEMEL_ASSERT(acceptor.ok());
     acceptor_ = std::move(acceptor).value();
 }

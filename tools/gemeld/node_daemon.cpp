@@ -70,7 +70,7 @@ bool NodeDaemon::listen(std::string& why) {
     for (const SocketAddress& link : self_->links) {
         SessionAcceptor::Options options;
         options.local = link;
-        auto acceptor = SessionAcceptor::listen(loop_, log_, identity_, options, *this);
+        auto acceptor = SessionAcceptor::listen(loop_, log_, {&identity_, 1}, options, *this);
         if (!acceptor.ok()) {
             why = "can't listen on " + link.to_string() + ": " + acceptor.status().to_string();
             return false;

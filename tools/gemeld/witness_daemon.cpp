@@ -31,7 +31,7 @@ bool WitnessDaemon::start(std::string& why) {
     server_ = std::make_unique<WitnessServer>(loop_, log_, *store_);
     SessionAcceptor::Options options;
     options.local = config_.arbiter.address;
-    auto acceptor = SessionAcceptor::listen(loop_, log_, identity_, options, *this);
+    auto acceptor = SessionAcceptor::listen(loop_, log_, {&identity_, 1}, options, *this);
     if (!acceptor.ok()) {
         why = "can't listen on " + config_.arbiter.address.to_string() + ": " +
               acceptor.status().to_string();

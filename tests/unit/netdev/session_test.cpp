@@ -124,7 +124,7 @@ struct SessionTest : testing::Test {
     void listen() {
         SessionAcceptor::Options options;
         options.local = sim::ipv4(10, 0, 0, 2, kPort);
-        auto made = SessionAcceptor::listen(b, log, identity_b, options, accepting);
+        auto made = SessionAcceptor::listen(b, log, {&identity_b, 1}, options, accepting);
         ASSERT_TRUE(made.ok());
         acceptor = std::move(made).value();
     }
@@ -327,13 +327,12 @@ TEST_F(SessionTest, AnotherKeyIsRefusedOnBothSidesAndNotLoggedWithoutEnd) {
     identity_a.key[0] = std::byte{1};
     connector->start();
     run_until([&] { return connecting.failures.size() >= 20; });
-    EXPECT_NE(connecting.failures[0].find("another cluster name or another key"),
-              std::string::npos);
+    EXPECT_NE(connecting.failures[0].find("has another key for it"), std::string::npos);
     EXPECT_EQ(connecting.reasons[0].code(), Code::refused);
     EXPECT_TRUE(accepting.ends.empty());
     ASSERT_GE(log.lines.size(), 1U);
     EXPECT_LE(log.lines.size(), 4U);
-    EXPECT_NE(log.lines[0].find("another cluster key"), std::string::npos);
+    EXPECT_NE(log.lines[0].find("another key for cluster"), std::string::npos);
 }
 
 // ---- Strangers ----------------------------------------------------------------------------
