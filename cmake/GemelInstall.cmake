@@ -7,7 +7,8 @@
 include(CMakePackageConfigHelpers)
 
 set(GEMEL_SBIN "${CMAKE_INSTALL_FULL_SBINDIR}")
-set(GEMEL_CONFIG "/etc/gemel/gemel.toml")
+set(GEMEL_CONFIG_DIR "/etc/gemel")
+set(GEMEL_CONFIG "${GEMEL_CONFIG_DIR}/gemel.toml")
 set(GEMEL_UNIT_DIR "lib/systemd/system" CACHE STRING
     "Where the systemd units go")
 

@@ -3,6 +3,7 @@
 
 #include "engine/base/checksum.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fcntl.h>
@@ -113,6 +114,12 @@ Status RegisterStore::load_one(const std::string& name, std::string& why) {
 RegisterValue RegisterStore::read(const std::string& cluster, const std::string& mirror) const {
     const auto found = values_.find({cluster, mirror});
     return found == values_.end() ? RegisterValue{} : found->second;
+}
+
+std::size_t RegisterStore::count(const std::string& cluster) const noexcept {
+    return static_cast<std::size_t>(
+        std::count_if(values_.begin(), values_.end(),
+                      [&](const auto& entry) { return entry.first.first == cluster; }));
 }
 
 void RegisterStore::swap(const std::string& cluster, const std::string& mirror,

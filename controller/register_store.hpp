@@ -36,7 +36,8 @@ class RegisterStore final : private Job {
     // unreachable. `done` comes from the loop, in the order of the calls.
     void swap(const std::string& cluster, const std::string& mirror,
               const RegisterProposal& proposal, std::function<void(const SwapAnswer&)> done);
-    [[nodiscard]] std::size_t count() const noexcept { return values_.size(); }
+    // Mirrors of the cluster that something is recorded of.
+    [[nodiscard]] std::size_t count(const std::string& cluster) const noexcept;
 
    private:
     using Key = std::pair<std::string, std::string>;  // cluster, mirror

@@ -52,12 +52,13 @@ class WitnessServer::Session final : public PeerLinkHandler {
         server_.store_.swap(
             cluster_, question->mirror, question->proposal,
             [server = &server_, alive = std::weak_ptr<bool>(server_.alive_), id = id_,
-             number = question->number, mirror = question->mirror,
+             number = question->number, mirror = question->mirror, cluster = cluster_,
              node = node_](const SwapAnswer& swapped) {
                 // The store may answer after the server has ended.
                 if (alive.expired()) return;
                 if (swapped.outcome == SwapOutcome::won) {
-                    server->log_.log(LogLevel::info, mirror + ": " + describe(swapped.current) +
+                    server->log_.log(LogLevel::info, cluster + ", " + mirror + ": " +
+                                                         describe(swapped.current) +
                                                          " (proposed by " + node + ')');
                 }
                 const auto session = server->sessions_.find(id);

@@ -17,7 +17,7 @@ on_host() {
 start_unit() {
   local unit=/usr/local/lib/systemd/system/$1.service command
   grep -q '^WantedBy=' "$unit"
-  [[ -e $(sed -n 's/^ConditionPathExists=//p' "$unit") ]]
+  compgen -G "$(sed -n 's/^ConditionPathExists\(Glob\)\?=//p' "$unit")" >/dev/null
   command=$(sed -n 's/^ExecStart=//p' "$unit")
   if grep -q '^Type=oneshot' "$unit"; then
     $command

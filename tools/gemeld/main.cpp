@@ -70,8 +70,8 @@ int cover(LogSink& log, const Config& config, const DaemonOptions& options) {
     return exit_status;
 }
 
-template <typename Daemon>
-int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options) {
+template <typename Daemon, typename Settings>
+int run_daemon(LogSink& log, const Settings& config, const DaemonOptions& options) {
     Result<std::unique_ptr<UringLoop>> loop =
         UringLoop::create({.spin_max = Duration::microseconds(options.spin_us)});
     if (!loop.ok()) {
@@ -90,19 +90,31 @@ int run_daemon(LogSink& log, const Config& config, const DaemonOptions& options)
     return kExitDone;
 }
 
-int run(const DaemonOptions& options) {
-    const std::unique_ptr<LogSink> log = make_stderr_log(options.debug);
-    ConfigContext context;
-    if (options.mode != DaemonMode::witness) {
-        context.state_directory = options.state_directory;
-        context.run_directory = options.run_directory;
-    }
-    const ConfigResult config = load_config(options.config_file, context);
-    for (const ConfigError& error : config.errors) {
+void print(const std::vector<ConfigError>& errors) {
+    for (const ConfigError& error : errors) {
         std::fprintf(stderr, "%s\n", error.to_string().c_str());
     }
+}
+
+int run_witness(LogSink& log, const DaemonOptions& options) {
+    const WitnessConfig config = load_witness_config(options.config_file);
+    print(config.errors);
+    if (!config.errors.empty()) return kExitUsage;
+    allow_many_files();
+    std::string why;
+    if (!make_directory(options.state_directory, why)) return fail(log, why);
+    if (!lock_directory(options.state_directory, why)) return fail(log, why);
+    return run_daemon<WitnessDaemon>(log, config, options);
+}
+
+int run_node(LogSink& log, const DaemonOptions& options) {
+    ConfigContext context;
+    context.state_directory = options.state_directory;
+    context.run_directory = options.run_directory;
+    const ConfigResult config = load_config(options.config_file, context);
+    print(config.errors);
     if (!config.config) return kExitUsage;
-    if (options.mode != DaemonMode::witness && config.config->find_node(options.node) == nullptr) {
+    if (config.config->find_node(options.node) == nullptr) {
         std::fprintf(stderr,
                      "gemeld: %s has no [node.%s]: --node NAME says which of its nodes this "
                      "machine is\n",
@@ -111,25 +123,14 @@ int run(const DaemonOptions& options) {
     }
     allow_many_files();
     std::string why;
-    if (!make_directory(options.state_directory, why)) return fail(*log, why);
-    const bool has_sockets = options.mode != DaemonMode::witness;
-    if (has_sockets && !make_directory(options.run_directory, why)) return fail(*log, why);
-    if (options.mode != DaemonMode::guard && !lock_directory(options.state_directory, why)) {
-        return fail(*log, why);
-    }
-    switch (options.mode) {
-        case DaemonMode::node:
-            return run_daemon<NodeDaemon>(*log, *config.config, options);
-        case DaemonMode::witness:
-            return run_daemon<WitnessDaemon>(*log, *config.config, options);
-        case DaemonMode::guard:
-            return cover(*log, *config.config, options);
-    }
-    return kExitFailed;
+    if (!make_directory(options.state_directory, why)) return fail(log, why);
+    if (!make_directory(options.run_directory, why)) return fail(log, why);
+    if (options.mode == DaemonMode::guard) return cover(log, *config.config, options);
+    if (!lock_directory(options.state_directory, why)) return fail(log, why);
+    return run_daemon<NodeDaemon>(log, *config.config, options);
 }
 
 }  // namespace
-
 }  // namespace gemel
 
 int main(int argc, char** argv) {
@@ -137,5 +138,7 @@ int main(int argc, char** argv) {
     const auto options = gemel::parse_command_line(argc, argv, exit_status);
     if (!options) return exit_status;
     gemel::SignalWatch::block();
-    return gemel::run(*options);
+    const auto log = gemel::make_stderr_log(options->debug);
+    return options->mode == gemel::DaemonMode::witness ? gemel::run_witness(*log, *options)
+                                                       : gemel::run_node(*log, *options);
 }

@@ -1,55 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/gemeld/witness_daemon.hpp"
 
-#include "controller/keyfile.hpp"
+#include "engine/base/assert.hpp"
 #include "tools/gemeld/service_notify.hpp"
 
+#include <set>
+#include <string_view>
 #include <utility>
 
 namespace gemel {
 
-WitnessDaemon::WitnessDaemon(UringLoop& loop, LogSink& log, const Config& config,
+namespace {
+
+// No node can have it.
+constexpr std::string_view kWitnessName = "(witness)";
+
+}  // namespace
+
+WitnessDaemon::WitnessDaemon(UringLoop& loop, LogSink& log, const WitnessConfig& config,
                              const DaemonOptions& options)
     : loop_(loop), log_(log), config_(config), options_(options) {}
 
 WitnessDaemon::~WitnessDaemon() = default;
 
 bool WitnessDaemon::start(std::string& why) {
-    if (config_.arbiter.kind != ArbiterKind::witness) {
-        why = options_.config_file + " names no witness: [arbiter] needs kind = \"witness\" and " +
-              "an address";
-        return false;
+    GEMEL_ASSERT(config_.errors.empty() && !config_.clusters.empty());
+    for (const WitnessCluster& cluster : config_.clusters) {
+        SessionIdentity& identity = identities_.emplace_back();
+        identity.cluster = cluster.name;
+        identity.node = kWitnessName;
+        identity.key.assign(cluster.key.begin(), cluster.key.end());
     }
-    const Result<ClusterKey> key = load_key_file(config_.key_file, why);
-    if (!key.ok()) return false;
-    identity_.cluster = config_.cluster;
-    identity_.node = "witness";
-    identity_.key.assign(key->begin(), key->end());
     auto store = RegisterStore::open(loop_, log_, options_.state_directory, why);
     if (!store.ok()) return false;
     store_ = std::move(store).value();
     server_ = std::make_unique<WitnessServer>(loop_, log_, *store_);
-    SessionAcceptor::Options options;
-    options.local = config_.arbiter.address;
-    auto acceptor = SessionAcceptor::listen(loop_, log_, {&identity_, 1}, options, *this);
-    if (!acceptor.ok()) {
-        why = "can't listen on " + config_.arbiter.address.to_string() + ": " +
-              acceptor.status().to_string();
-        return false;
-    }
-    acceptor_ = std::move(acceptor).value();
+    if (!listen(why)) return false;
     signals_ = SignalWatch::create(loop_, [this] { loop_.stop(); });
-    log_.log(LogLevel::info, "witness of cluster '" + config_.cluster + "' on " +
-                                 config_.arbiter.address.to_string() + ", " +
-                                 std::to_string(store_->count()) + " mirrors recorded");
+    for (const WitnessCluster& cluster : config_.clusters) {
+        log_.log(LogLevel::info,
+                 "witness of cluster '" + cluster.name + "' on " + cluster.address.to_string() +
+                     ", " + std::to_string(store_->count(cluster.name)) + " mirrors recorded");
+    }
     notify_service_manager("READY=1");
+    return true;
+}
+
+bool WitnessDaemon::listen(std::string& why) {
+    std::set<SocketAddress> addresses;
+    for (const WitnessCluster& cluster : config_.clusters) {
+        if (!addresses.insert(cluster.address).second) continue;
+        SessionAcceptor::Options options;
+        options.local = cluster.address;
+        auto acceptor = SessionAcceptor::listen(loop_, log_, identities_, options, *this);
+        if (!acceptor.ok()) {
+            why = "can't listen on " + cluster.address.to_string() + " for cluster '" +
+                  cluster.name + "': " + acceptor.status().to_string();
+            return false;
+        }
+        acceptors_.push_back(std::move(acceptor).value());
+    }
     return true;
 }
 
 void WitnessDaemon::run() {
     loop_.run();
     notify_service_manager("STOPPING=1");
-    acceptor_.reset();
+    acceptors_.clear();
     server_.reset();
     signals_->cancel();
     while (loop_.in_flight() > 0) loop_.turn(Duration::milliseconds(100));
@@ -57,7 +74,8 @@ void WitnessDaemon::run() {
 
 void WitnessDaemon::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
     if (peer.purpose != SessionPurpose::witness) {
-        log_.log(LogLevel::warning, "node '" + peer.node + "' takes this witness for its peer");
+        log_.log(LogLevel::warning, "node '" + peer.node + "' of cluster '" + peer.cluster +
+                                        "' takes this witness for its peer");
         link->close();
         return;
     }

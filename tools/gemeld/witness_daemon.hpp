@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// gemeld --witness: the third vote.
+// gemeld --witness: the third vote, for any number of clusters.
 #pragma once
 
-#include "controller/config.hpp"
 #include "controller/register_store.hpp"
+#include "controller/witness_config.hpp"
 #include "controller/witness_server.hpp"
 #include "engine/io/uring/uring_loop.hpp"
 #include "netdev/session_acceptor.hpp"
@@ -18,8 +18,8 @@ namespace gemel {
 
 class WitnessDaemon final : private SessionHandler {
    public:
-    // Requires: all references outlive it.
-    WitnessDaemon(UringLoop& loop, LogSink& log, const Config& config,
+    // Requires: all references outlive it; `config` has no errors.
+    WitnessDaemon(UringLoop& loop, LogSink& log, const WitnessConfig& config,
                   const DaemonOptions& options);
     ~WitnessDaemon();
 
@@ -29,15 +29,16 @@ class WitnessDaemon final : private SessionHandler {
 
    private:
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override;
+    bool listen(std::string& why);
 
     UringLoop& loop_;
     LogSink& log_;
-    const Config& config_;
+    const WitnessConfig& config_;
     const DaemonOptions& options_;
-    SessionIdentity identity_;
+    std::vector<SessionIdentity> identities_;  // one a cluster
     std::unique_ptr<RegisterStore> store_;
     std::unique_ptr<WitnessServer> server_;
-    std::unique_ptr<SessionAcceptor> acceptor_;
+    std::vector<std::unique_ptr<SessionAcceptor>> acceptors_;  // one an address
     std::unique_ptr<SignalWatch> signals_;
 };
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two gemel nodes, a witness and a client on one machine, each in a network and a mount namespace
 of its own, so that every node sees its own data at the same path, as two machines would. The demo,
-the scenario tests and the benchmarks drive the real programs through it. Needs root.
+the scenario tests and the benchmarks drive the real programs through it. Needs root. More clusters
+of two nodes can be added; they share the networks and the witness.
 
 Two networks join the nodes: 10.77.0.0/24 carries data and clients, 10.77.1.0/24 is the second link.
 Everything is removed by Lab.close(); processes are ended by pid, never by name."""
@@ -17,7 +18,9 @@ import sys
 import tempfile
 import time
 
-ADDRESSES = {"alpha": 1, "beta": 2, "witness": 9, "client": 20}
+ADDRESSES = {"alpha": 1, "beta": 2, "gamma": 3, "delta": 4, "witness": 9, "client": 20}
+CLUSTER = "lab"
+NODES = ("alpha", "beta")
 DATA_PATH = "/mnt/data"     # the mirrored directory, at the same path on both nodes
 VIRTUAL_IP = "10.77.0.50"
 CHECK_INTERVAL_S = 0.02
@@ -37,6 +40,7 @@ class Machine:
         self.root.mkdir(parents=True)
         self.daemon = None
         self.daemon_log = self.root / "gemeld.log"
+        self.config = None                     # what its gemeld is started with
         self.holder = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", "private", "sleep", "infinity"])
         self._wait_for_namespace()
@@ -117,9 +121,12 @@ class Lab:
             for network in (0, 1):
                 self.switch.inside("ip", "link", "add", f"br{network}", "type", "bridge")
                 self.switch.inside("ip", "link", "set", f"br{network}", "up")
-            for name in ADDRESSES:
+            for name in (*NODES, "witness", "client"):
                 self._add_machine(name)
-            self._write_config(arbiter, mirror, failover)
+            self.config = self.root / "gemel.toml"
+            self._write_config(self.config, CLUSTER, NODES, arbiter, mirror, failover)
+            for name in (*NODES, "witness"):
+                self.machines[name].config = self.config
         except BaseException:
             self.close()
             raise
@@ -157,28 +164,41 @@ class Lab:
             machine.inside("ip", "address", "add", address, "dev", device)
             machine.inside("ip", "link", "set", device, "up")
 
-    def _write_config(self, arbiter, mirror, failover):
-        key = self.root / "cluster.key"
+    def add_cluster(self, cluster, nodes):
+        """Two more nodes, a cluster of their own. Its configuration lies beside the first one's in
+        clusters/, which the witness is given from now on."""
+        folder = self.root / "clusters"
+        if not folder.exists():
+            folder.mkdir()
+            os.symlink(self.config, folder / f"{CLUSTER}.toml")
+            self.machines["witness"].config = folder
+        config = folder / f"{cluster}.toml"
+        self._write_config(config, cluster, nodes, "witness", "", "")
+        for name in nodes:
+            self._add_machine(name)
+            self.machines[name].config = config
+
+    def _write_config(self, config, cluster, nodes, arbiter, mirror, failover):
+        key = config.parent / ("cluster.key" if cluster == CLUSTER else f"{cluster}.key")
         run(str(self.binaries / "gemel"), "keygen", str(key))
-        lines = ["[cluster]", 'name = "lab"', f'key = "{key}"']
-        for name in ("alpha", "beta"):
+        lines = ["[cluster]", f'name = "{cluster}"', f'key = "{key}"']
+        for name in nodes:
             links = ", ".join(f'"10.77.{network}.{ADDRESSES[name]}:7800"' for network in (0, 1))
             lines += [f"[node.{name}]", f"links = [{links}]"]
         lines += ["[failover]", failover or 'heartbeat = "100ms"\ndetect = "1s"']
         lines += ["[arbiter]", f'kind = "{arbiter}"']
         if arbiter == "witness":
             lines += [f'address = "10.77.0.{ADDRESSES["witness"]}:7801"']
-        lines += ["[mirror.data]", 'nodes = ["alpha", "beta"]',
+        lines += ["[mirror.data]", f'nodes = ["{nodes[0]}", "{nodes[1]}"]',
                   f'directories = ["{DATA_PATH}"]', mirror]
-        self.config = self.root / "gemel.toml"
-        self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     # --- Daemons -----------------------------------------------------------------------------
 
     def start(self, *names):
-        for name in names or ("witness", "alpha", "beta"):
+        for name in names or ("witness", *NODES):
             machine = self.machines[name]
-            arguments = ["--config", str(self.config), "--state", str(machine.state),
+            arguments = ["--config", str(machine.config), "--state", str(machine.state),
                          "--run", str(machine.run_directory)]
             arguments += ["--witness"] if name == "witness" else ["--node", name]
             machine.start_daemon(self.gemeld, *arguments)
@@ -218,11 +238,11 @@ class Lab:
                 raise AssertionError(f"not after {timeout} s: {describe()}\n{self.logs()}")
             time.sleep(CHECK_INTERVAL_S)
 
-    def wait_pair(self, timeout=60):
+    def wait_pair(self, timeout=60, nodes=NODES):
         """Waits until one node is primary and the other secondary; returns (primary, secondary)."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            states = {name: self.state(name) for name in ("alpha", "beta")}
+            states = {name: self.state(name) for name in nodes}
             if sorted(map(str, states.values())) == ["primary", "secondary"]:
                 return tuple(sorted(states, key=lambda name: states[name]))
             time.sleep(CHECK_INTERVAL_S)
