@@ -392,7 +392,7 @@ void Serving::begin_attaching() noexcept {
     context_.role = ReplicaRole::attaching;
     // From here on nothing is answered that only one node holds.
     for (PendingSync& sync : pending_syncs_) {
-        if (sync.local_object) continue;
+        if (sync.local_object || is_removed(*sync.client)) continue;
         sync.peer_done = false;
         send_sync(sync);
     }

@@ -149,6 +149,7 @@ class Serving {
     void advance_publications() noexcept;
 
     // serving_sync.cpp
+    [[nodiscard]] bool is_removed(const ClientSync& client) noexcept;
     void send_sync(const PendingSync& sync) noexcept;
     void local_sync_done(std::uint64_t token, Status status) noexcept;
     void finish_syncs(Status status) noexcept;

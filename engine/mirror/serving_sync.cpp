@@ -5,8 +5,17 @@
 #include "engine/mirror/serving.hpp"
 
 #include <algorithm>
+#include <sys/stat.h>
 
 namespace gemel {
+
+// A directory may be open and removed. Of the others an open one is an orphan at least.
+bool Serving::is_removed(const ClientSync& client) noexcept {
+    if (client.object.is_none() || client.object == kRootObject) return false;
+    const Result<Attributes> now = context_.volumes[client.volume]->attributes(client.object);
+    if (!now.ok()) return now.status().is_errno(ESTALE);
+    return S_ISDIR(now->stat.mode) && now->stat.link_count == 0;
+}
 
 void Serving::sync(ClientSync& client) noexcept {
     const ReplicaRole role = context_.role;
@@ -14,6 +23,11 @@ void Serving::sync(ClientSync& client) noexcept {
     if ((role != ReplicaRole::alone && !waits_for_peer() && !held) ||
         !context_.volume_exists(client.volume)) {
         context_.loop.post([&client] { client.on_complete(Status(Code::refused)); });
+        return;
+    }
+    // There is nothing left to make durable, and the peer has nothing to look for.
+    if (is_removed(client)) {
+        context_.loop.post([&client] { client.on_complete(Status()); });
         return;
     }
     const std::uint64_t token = next_token_++;
