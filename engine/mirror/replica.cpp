@@ -58,6 +58,7 @@ void Replica::Impl::take_link(std::unique_ptr<PeerLink> link) noexcept {
 }
 
 void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
+    context.last_heard = context.loop.now();
     const Status status =
         follows() ? following.on_frame(type, payload, party.get()) : serve_frame(type, payload);
     if (!status.ok()) {

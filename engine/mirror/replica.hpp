@@ -195,7 +195,8 @@ class Replica {
     void sync_everything(std::function<void(Status)> done) noexcept;
 
     [[nodiscard]] PeerLink* link() noexcept;  // null without a session
-    // How long the oldest op or sync has been waiting for nothing but the peer; 0: none does.
+    // How long somebody has been waiting for nothing but the peer; 0: nobody is. Of a target, how
+    // long it has been silent meanwhile.
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
     [[nodiscard]] DirtyMap& dirty_map(std::uint16_t volume) noexcept;

@@ -35,6 +35,7 @@ struct ReplicaContext {
     std::unique_ptr<PeerLink> link;
     // Ops go to the peer where its copy allows; false until both nodes' intents are united.
     bool shipping = false;
+    Instant last_heard;  // a frame of the peer's
     std::vector<DirtyMap> dirty;  // one a volume
     ReplicaCounters counters;
     ByteBuffer scratch;  // for encoding a frame; never kept across a call

@@ -462,16 +462,23 @@ Duration Serving::oldest_unfinished() const noexcept {
 }
 
 Duration Serving::waiting_for_peer() const noexcept {
-    if (!waits_for_peer()) return {};
     Instant oldest = context_.loop.now();
-    if (!shipped_.empty()) oldest = std::min(oldest, shipped_.front().since);
+    for (const Shipped& shipped : shipped_) {
+        // Alone, for many of them nobody waits any more.
+        if (!waits_for_peer() && shipped.client == nullptr) continue;
+        oldest = std::min(oldest, shipped.since);
+        break;
+    }
     for (const PendingSync& sync : pending_syncs_) {
         if (sync.local_done && !sync.peer_done) oldest = std::min(oldest, sync.since);
     }
     for (const auto& publication : publications_) {
-        if (publication->sync_token == 0 || publication->durable_there) continue;
-        oldest = std::min(oldest, publication->since);
+        const bool syncs = publication->sync_token != 0 && !publication->durable_there;
+        const bool sends = !waits_for_peer() && published_unacknowledged_ > 0;
+        if (syncs || sends) oldest = std::min(oldest, publication->since);
     }
+    // A target is expected to be slow, behind all that it is being sent, but not to be silent.
+    if (!waits_for_peer()) oldest = std::max(oldest, context_.last_heard);
     return context_.loop.now() - oldest;
 }
 

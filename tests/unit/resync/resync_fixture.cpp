@@ -14,6 +14,7 @@ namespace gemel::resync_test {
 void WireEnd::send(FrameType type, Bytes head, Bytes body) noexcept {
     wire_->send(side_, type, head, body);
 }
+std::size_t WireEnd::unsent() const noexcept { return wire_->unsent; }
 void WireEnd::close() noexcept { wire_->close(side_); }
 void WireEnd::set_handler(PeerLinkHandler& handler) noexcept { wire_->set_handler(side_, handler); }
 
@@ -67,7 +68,7 @@ std::string describe_frame(int side, FrameType type, Bytes payload) {
 }  // namespace
 
 void Wire::deliver(int side) {
-    if (cut_ || queues_[side].empty()) return;
+    if (cut_ || held_[side] || queues_[side].empty()) return;
     if (++delivered == cut_at) {
         cut();
         return;

@@ -32,7 +32,7 @@ class WireEnd final : public PeerLink {
     ~WireEnd() override { close(); }
     void send(FrameType type, Bytes head, Bytes body) noexcept override;
     void flush() noexcept override {}
-    std::size_t unsent() const noexcept override { return 0; }
+    std::size_t unsent() const noexcept override;
     void close() noexcept override;
     void set_handler(PeerLinkHandler& handler) noexcept override;
 
@@ -57,12 +57,15 @@ class Wire : public std::enable_shared_from_this<Wire> {
     void set_handler(int side, PeerLinkHandler& handler) { handlers_[side] = &handler; }
     // Nothing on the way arrives; both ends are told.
     void cut();
+    // Nothing more of this side arrives.
+    void hold(int side) { held_[side] = true; }
 
     FrameCounts counts;
     std::uint64_t delivered = 0;
     // Called after each delivery with the sending side (0: the source).
     std::function<void(int, FrameType)> after_delivery;
     std::deque<std::string> history;  // the last frames delivered, for a failure's message
+    std::size_t unsent = 0;           // as the ends see it
     std::uint64_t cut_at = 0;         // cuts itself instead of delivering this frame; 0: never
 
    private:
@@ -79,6 +82,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     std::deque<Frame> queues_[2];
     Instant last_due_[2];
     bool cut_ = false;
+    bool held_[2] = {};
 };
 
 class Side final : public ReplicaEvents {

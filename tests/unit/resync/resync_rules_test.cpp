@@ -130,6 +130,41 @@ TEST_F(ResyncTest, BusyApplicationsDoNotKeepItFromEnding) {
     expect_equal();
 }
 
+// Its process lives, as the heartbeats show, but its disk answers no more.
+TEST_F(ResyncTest, StuckTargetIsNoticedByWhoeverWaitsForIt) {
+    for (const bool congested : {false, true}) {
+        begin(9);
+        make_file(kRootObject, "f", "content");
+        wire_delay_min_ = Duration::milliseconds(1);
+        connect();
+        bool stuck = false;
+        wire_->after_delivery = [&](int side, FrameType type) {
+            // Congestion: in the middle. Else at the end, when answers are held.
+            const bool now = congested ? type == FrameType::resync_answer && side == 1
+                                       : type == FrameType::resync_done && side == 1;
+            if (!now || stuck) return;
+            stuck = true;
+            wire_->hold(1);
+            if (congested) wire_->unsent = 64 * kMiB;
+            ops_.push_back(std::make_unique<TestOp>());
+            ops_.back()->op.kind = OpKind::create;
+            ops_.back()->op.parent = kRootObject;
+            ops_.back()->op.mode = S_IFREG | 0600;
+            ops_.back()->name = "g";
+            ops_.back()->op.name = ops_.back()->name;
+            a_->replica->submit(*ops_.back());
+        };
+        ASSERT_TRUE(world_->run_until([&] { return stuck; }));
+        world_->run_for(Duration::seconds(3));
+        EXPECT_FALSE(ops_.back()->done);
+        EXPECT_GT(a_->replica->waiting_for_peer(), Duration::seconds(2));
+        // What its owner does then.
+        a_->replica->detach();
+        EXPECT_TRUE(world_->run_until([&] { return ops_.back()->done; }));
+        TearDown();
+    }
+}
+
 TEST_F(ResyncTest, TargetThatLostItsMemoryAndItsLog) {
     begin(6);
     random_ops(60);
