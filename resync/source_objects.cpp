@@ -210,7 +210,10 @@ bool ResyncSource::want_step() noexcept {
                       "a file's attributes could not be read");
         return true;
     }
-    const std::uint64_t end = std::min(want.offset + want.size, now->stat.size);
+    // The target takes the last block of an item whole, and the file may have grown since the
+    // check: what has been shipped of that block meanwhile goes with it.
+    const std::uint64_t end =
+        std::min(round_up(want.offset + want.size, kChunkBlock), now->stat.size);
     if (end <= want.offset) return true;  // cut off meanwhile
     const Result<Fd> fd = volume.data_fd(want.object);
     Status status = fd.ok() ? Status() : fd.status();

@@ -77,6 +77,7 @@ void Wire::deliver(int side) {
     queues_[side].pop_front();
     history.push_back(describe_frame(side, frame.type, frame.payload));
     if (history.size() > 40) history.pop_front();
+    if (before_delivery) before_delivery(side, frame.type, frame.payload);
     if (handlers_[1 - side] != nullptr) handlers_[1 - side]->on_frame(frame.type, frame.payload);
     if (after_delivery) after_delivery(side, frame.type);
 }

@@ -64,6 +64,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     std::uint64_t delivered = 0;
     // Called after each delivery with the sending side (0: the source).
     std::function<void(int, FrameType)> after_delivery;
+    std::function<void(int, FrameType, Bytes)> before_delivery;
     std::deque<std::string> history;  // the last frames delivered, for a failure's message
     std::size_t unsent = 0;           // as the ends see it
     std::uint64_t cut_at = 0;         // cuts itself instead of delivering this frame; 0: never

@@ -130,6 +130,42 @@ TEST_F(ResyncTest, BusyApplicationsDoNotKeepItFromEnding) {
     expect_equal();
 }
 
+// Between the check of a file's end and its content the file grows. The target takes an item's last
+// block whole, so the item has to end where the file ends or with a block.
+TEST_F(ResyncTest, FileGrowsBehindTheRangeThatIsWanted) {
+    begin(10);
+    const ObjectId f = make_file(kRootObject, "f", std::string(4096, 'x'));
+    truncate(f, 4500);  // ends in a hole, on a file system with blocks of 1 KiB
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    write(f, 0, "changed");
+    connect();
+    TestOp growth;
+    growth.op.kind = OpKind::write;
+    growth.op.object = f;
+    growth.op.offset = 6000;
+    growth.data = "written behind the check";
+    growth.op.size = growth.data.size();
+    growth.op.data = as_bytes(growth.data);
+    wire_->after_delivery = [&](int side, FrameType type) {
+        if (side == 0 && type == FrameType::resync_check) a_->replica->submit(growth);
+    };
+    std::size_t contents = 0;
+    wire_->before_delivery = [&](int, FrameType type, Bytes payload) {
+        if (type != FrameType::resync_content) return;
+        const Result<ContentItem> item = decode_content(payload);
+        ASSERT_TRUE(item.ok());
+        ++contents;
+        const std::uint64_t end = item->offset + item->size;
+        EXPECT_TRUE(end % kChunkBlock == 0 || end == 6000 + growth.data.size()) << end;
+    };
+    expect_good_end();
+    EXPECT_TRUE(growth.done && growth.outcome.ok());
+    EXPECT_EQ(contents, 1U);
+}
+
 // Its process lives, as the heartbeats show, but its disk answers no more.
 TEST_F(ResyncTest, StuckTargetIsNoticedByWhoeverWaitsForIt) {
     for (const bool congested : {false, true}) {
