@@ -87,8 +87,7 @@ void Serving::submit(ClientOp& client) noexcept {
     }
     waiting_.push_back(client);
     if (commit_pending_ && may_execute()) {
-        judge(client.op);
-        touch_intents(client);  // joins the group commit that comes next
+        if (judge(client.op).ok()) touch_intents(client);  // joins the group commit that comes next
     } else {
         schedule_pump();
     }
@@ -107,14 +106,17 @@ void Serving::schedule_pump() noexcept {
 void Serving::pump() noexcept {
     while (may_execute() && !waiting_.empty()) {
         ClientOp& client = *waiting_.front();
-        judge(client.op);
+        if (const Status judged = judge(client.op); !judged.ok()) {
+            waiting_.remove(client);
+            execution_failed(client, judged);
+            continue;
+        }
         if (hold_back(client)) continue;
         if (client.op.scope != Scope::local && need_history()) return;
         if (!touch_intents(client)) {
             // One commit for all that wait.
             for (ClientOp* next = waiting_.next(client); next != nullptr;) {
-                judge(next->op);
-                touch_intents(*next);
+                if (judge(next->op).ok()) touch_intents(*next);
                 next = waiting_.next(*next);
             }
             request_commit();
@@ -130,11 +132,11 @@ void Serving::pump() noexcept {
     }
 }
 
-// What is wrong with the op is found again when it is executed.
-void Serving::judge(Op& op) noexcept {
+// Without a scope an op is not carried out: as a mirrored one it might concern what only one node
+// has. Where no names are excluded, there is nothing to judge.
+Status Serving::judge(Op& op) noexcept {
     op.scope = Scope::mirrored;
-    if (!volume_of(op).keeps_names()) return;
-    if (!volume_of(op).prepare(op).ok()) op.scope = Scope::mirrored;
+    return volume_of(op).keeps_names() ? volume_of(op).prepare(op) : Status();
 }
 
 bool Serving::need_history() noexcept {
@@ -229,9 +231,12 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
         const std::uint64_t offset = op.offset;
         const std::uint64_t size = op.size;
         status = volume_of(op).execute(op);
-        const bool changes_content = op.kind == OpKind::allocate || op.kind == OpKind::copy_range;
+        // These may have failed in the middle.
+        const bool changes_content = op.kind == OpKind::truncate || op.kind == OpKind::allocate ||
+                                     op.kind == OpKind::copy_range;
         if (!status.ok() && changes_content && !is_disk_failure(status)) {
             Op attempted = without_views(op);
+            attempted.flags = op.flags;
             attempted.offset = offset;
             attempted.size = size;
             const Status failure = mend(client, status, attempted, false);

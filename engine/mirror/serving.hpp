@@ -103,7 +103,7 @@ class Serving {
 
     void schedule_pump() noexcept;
     void pump() noexcept;
-    void judge(Op& op) noexcept;
+    Status judge(Op& op) noexcept;
     bool touch_intents(ClientOp& client) noexcept;
     bool need_history() noexcept;
     void request_commit() noexcept;
@@ -123,6 +123,8 @@ class Serving {
     void record(std::uint64_t number, ClientOp* client, Status status, const Op& op) noexcept;
     Status mend(ClientOp& client, Status status, const Op& attempted, bool shipped) noexcept;
     bool ship_content(const Op& origin) noexcept;
+    bool ship_data(const Op& origin, const FileStat& now) noexcept;
+    void ship_mending(const Op& op) noexcept;
     void complete(ClientOp& client, Status status) noexcept;
     void drain_completed() noexcept;
     void complete_shipped(bool keep_records) noexcept;

@@ -236,8 +236,7 @@ Serving::Advance Serving::finish_publication(Publication& publication) noexcept 
     if (!is_durable_enough(publication)) return Advance::waits;
     ClientOp& client = *publication.client;
     Op& op = client.op;
-    judge(op);
-    if (op.scope != Scope::publishes || op.object != publication.object ||
+    if (!judge(op).ok() || op.scope != Scope::publishes || op.object != publication.object ||
         !can_ship(map_of(op), PeerPart(op).op())) {
         GEMEL_PROBE("serving: a publication begins anew, the world has changed");
         drop_at_peer(publication);

@@ -58,7 +58,7 @@ void Serving::ship_batch() noexcept {
         ClientOp& client = *waiting_.front();
         Op& op = client.op;
         if (op.kind != OpKind::write || !context_.shipping) return;
-        judge(op);
+        if (!judge(op).ok()) return;
         if (op.scope != Scope::mirrored || publication_of(op) != nullptr) return;
         if (!can_ship(map_of(op), op)) return;
         if (!touch_intents(client)) return;
@@ -130,19 +130,35 @@ Status Serving::mend(ClientOp& client, Status status, const Op& attempted, bool 
     return Status();
 }
 
-// Ships this node's content of the range, and its size. False: it can't be read here.
+void Serving::ship_mending(const Op& op) noexcept {
+    const std::uint64_t number = ship(op);
+    shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
+}
+
+// Ships this node's content of what was attempted, and its size. False: it can't be read here.
 bool Serving::ship_content(const Op& origin) noexcept {
-    DirectoryVolume& volume = volume_of(origin);
-    const Result<Attributes> now = volume.attributes(origin.object);
+    const Result<Attributes> now = volume_of(origin).attributes(origin.object);
     if (!now.ok()) return false;
+    // These two change no bytes up to the size that they leave; what they concern may be large.
+    constexpr std::uint32_t kKeepSize = FALLOC_FL_KEEP_SIZE;
+    const bool size_alone = origin.kind == OpKind::truncate ||
+                            (origin.kind == OpKind::allocate && (origin.flags & ~kKeepSize) == 0);
+    if (!size_alone && !ship_data(origin, now->stat)) return false;
     Op op;
+    op.kind = OpKind::truncate;
     op.volume = origin.volume;
     op.object = origin.object;
     op.modified = now->stat.modified;
-    const auto send = [&] {
-        const std::uint64_t number = ship(op);
-        shipped_.push_back({number, nullptr, Status(), context_.loop.now(), without_views(op)});
-    };
+    op.size = now->stat.size;
+    ship_mending(op);
+    return true;
+}
+
+bool Serving::ship_data(const Op& origin, const FileStat& now) noexcept {
+    Op op;
+    op.volume = origin.volume;
+    op.object = origin.object;
+    op.modified = now.modified;
     // What stayed a hole here may have been written there; blocks are holes as a whole.
     const std::uint64_t begin = origin.offset / kBlockSize * kBlockSize;
     const std::uint64_t limit =
@@ -151,13 +167,14 @@ bool Serving::ship_content(const Op& origin) noexcept {
     op.flags = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     op.offset = begin;
     op.size = limit - begin;
-    send();
+    ship_mending(op);
     op.flags = 0;
+    op.kind = OpKind::write;
     Vfs& vfs = context_.loop.vfs();
-    const Result<Fd> fd = volume.data_fd(origin.object);
+    const Result<Fd> fd = volume_of(origin).data_fd(origin.object);
     if (!fd.ok()) return false;
     ByteBuffer buffer(kMiB);
-    const std::uint64_t end = std::min(limit, now->stat.size);
+    const std::uint64_t end = std::min(limit, now.size);
     for (std::uint64_t offset = begin; offset < end;) {
         const Result<std::uint64_t> data = vfs.seek(fd.value(), offset, SEEK_DATA);
         if (!data.ok() && !data.status().is_errno(ENXIO)) return false;
@@ -170,18 +187,12 @@ bool Serving::ship_content(const Op& origin) noexcept {
         const Result<std::size_t> got =
             vfs.pread(fd.value(), MutableBytes(buffer).first(wanted), offset);
         if (!got.ok() || got.value() == 0) return false;
-        op.kind = OpKind::write;
         op.offset = offset;
         op.size = got.value();
         op.data = Bytes(buffer).first(got.value());
-        send();
+        ship_mending(op);
         offset += got.value();
     }
-    op.kind = OpKind::truncate;
-    op.offset = 0;
-    op.data = {};
-    op.size = now->stat.size;
-    send();
     return true;
 }
 

@@ -141,12 +141,15 @@ class TreeVolume final : public DirectoryVolume {
     Status clear_way(ObjectId parent, std::string_view name) noexcept;
 
     // volume_scope.cpp
+    Result<bool> locality_of(ObjectId object) noexcept;
     // Whether the name is kept per node. not_found: the directory stands nowhere in the tree.
     Result<bool> is_excluded(ObjectId parent, std::string_view name, bool is_directory) noexcept;
     Result<ExcludeList::Place> place_of(ObjectId directory) noexcept;
     // The object's identity follows the name by which it was met.
     Status settle_locality(ObjectId parent, std::string_view name, Found& found) noexcept;
     Status set_locality(ObjectId id, Fd file, bool local) noexcept;
+    // For an op that publishes or withdraws its object; `back`: it has failed.
+    Status change_sides(const Op& op, Fd file, bool back) noexcept;
     // Below the two names a directory would exclude the same.
     Result<bool> are_places_equal(const Op& op) noexcept;
     Status allot_guest(Found& found) noexcept;

@@ -48,15 +48,17 @@ Status TreeVolume::execute_link(Op& op) noexcept {
     GEMEL_TRY(check_new_name(op.parent, op.name));
     const Result<Fd> directory = directory_fd(op.parent);
     if (!directory.ok()) return directory.status();
-    GEMEL_TRY(link(op.object, op.parent, directory.value(), op.name));
     const Result<Fd> file = object_fd(op.object);
     if (!file.ok()) return file.status();
+    GEMEL_TRY(change_sides(op, file.value(), false));
+    const Status linked = link(op.object, op.parent, directory.value(), op.name);
+    if (!linked.ok()) {
+        GEMEL_TRY(change_sides(op, file.value(), true));
+        return linked;
+    }
     const Result<FileStat> stat = vfs_.stat(file.value());
     if (!stat.ok()) return stat.status();
     resolve_object(stat.value(), op);
-    if (op.scope == Scope::publishes || op.scope == Scope::withdraws) {
-        GEMEL_TRY(set_locality(op.object, file.value(), op.scope == Scope::withdraws));
-    }
     const Result<FileStat> after = vfs_.stat(directory.value());
     if (!after.ok()) return after.status();
     op.resolved.parent_modified = after->modified;
@@ -199,19 +201,11 @@ Status TreeVolume::execute_rename(Op& op) noexcept {
         op.resolved.replaced_orphaned = last && op.object_in_use;
         op.resolved.replaced_gone = sides.target->is_directory() || (last && !op.object_in_use);
     }
-    const Found& source = sides.source;
-    if (op.scope == Scope::publishes) {
-        GEMEL_TRY(set_locality(source.id, source.file.get(), false));
-    }
+    GEMEL_TRY(change_sides(op, sides.source.file.get(), false));
     const Status renamed = carry_out_rename(op, sides);
     if (!renamed.ok()) {
-        if (op.scope == Scope::publishes) {
-            GEMEL_TRY(set_locality(source.id, source.file.get(), true));
-        }
+        GEMEL_TRY(change_sides(op, sides.source.file.get(), true));
         return renamed;
-    }
-    if (op.scope == Scope::withdraws) {
-        GEMEL_TRY(set_locality(source.id, source.file.get(), true));
     }
     const Result<FileStat> old_side = vfs_.stat(sides.directory);
     if (!old_side.ok()) return old_side.status();

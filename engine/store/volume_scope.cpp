@@ -18,8 +18,16 @@
 namespace gemel {
 
 bool TreeVolume::is_local(ObjectId object) noexcept {
+    const Result<bool> local = locality_of(object);
+    return local.ok() && local.value();
+}
+
+// Of what is gone it does not matter.
+Result<bool> TreeVolume::locality_of(ObjectId object) noexcept {
     if (exclude_.empty() || is_fixed(object)) return false;
-    return object_fd(object).ok() && cache_.is_local(object);
+    const Result<Fd> file = object_fd(object);
+    if (file.ok()) return cache_.is_local(object);
+    return file.status().is_errno(ESTALE) ? Result<bool>(false) : Result<bool>(file.status());
 }
 
 // Upwards until a directory whose place is known, then down again.
@@ -63,7 +71,8 @@ Result<bool> TreeVolume::is_excluded(ObjectId parent, std::string_view name,
                                      bool is_directory) noexcept {
     if (is_private(parent)) return Code::not_found;
     if (exclude_.empty()) return false;
-    if (is_local(parent)) return true;
+    Result<bool> inside = locality_of(parent);
+    if (!inside.ok() || inside.value()) return inside;
     const Result<ExcludeList::Place> place = place_of(parent);
     if (!place.ok()) return place.status();
     return exclude_.excludes(place.value(), name, is_directory);
@@ -93,6 +102,12 @@ Status TreeVolume::set_locality(ObjectId id, Fd file, bool local) noexcept {
     return Status();
 }
 
+// The identity changes before the name, because a name can't be taken back for certain.
+Status TreeVolume::change_sides(const Op& op, Fd file, bool back) noexcept {
+    if (op.scope != Scope::publishes && op.scope != Scope::withdraws) return Status();
+    return set_locality(op.object, file, (op.scope == Scope::withdraws) != back);
+}
+
 // While this node does not serve, its own objects are shown all the same, so they need an id.
 Status TreeVolume::allot_guest(Found& found) noexcept {
     constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 40) - 1;
@@ -107,7 +122,9 @@ Status TreeVolume::allot_guest(Found& found) noexcept {
 }
 
 Status TreeVolume::judge_data(Op& op) noexcept {
-    op.scope = is_local(op.object) ? Scope::local : Scope::mirrored;
+    const Result<bool> local = locality_of(op.object);
+    if (!local.ok()) return local.status();
+    op.scope = local.value() ? Scope::local : Scope::mirrored;
     // The other node lacks the source. The kernel falls back to reading and writing.
     const bool lacks_source =
         op.kind == OpKind::copy_range && op.scope == Scope::mirrored && is_local(op.source);
@@ -117,7 +134,7 @@ Status TreeVolume::judge_data(Op& op) noexcept {
 Status TreeVolume::judge_create(Op& op) noexcept {
     op.scope = Scope::mirrored;
     if (exclude_.empty()) return Status();
-    const Result<bool> local = op.name.empty() ? Result<bool>(is_local(op.parent))
+    const Result<bool> local = op.name.empty() ? locality_of(op.parent)
                                                : is_excluded(op.parent, op.name, S_ISDIR(op.mode));
     if (!local.ok()) return local.status();
     if (local.value()) op.scope = Scope::local;
@@ -127,16 +144,17 @@ Status TreeVolume::judge_create(Op& op) noexcept {
 Status TreeVolume::judge_link(Op& op) noexcept {
     op.scope = Scope::mirrored;
     if (exclude_.empty()) return Status();
-    const bool was_local = is_local(op.object);
+    const Result<bool> was_local = locality_of(op.object);
+    if (!was_local.ok()) return was_local.status();
     const Result<bool> becomes_local = is_excluded(op.parent, op.name, false);
     if (!becomes_local.ok()) return becomes_local.status();
-    if (was_local == becomes_local.value()) {
-        if (was_local) op.scope = Scope::local;
+    if (was_local.value() == becomes_local.value()) {
+        if (was_local.value()) op.scope = Scope::local;
         return Status();
     }
     // A nameless file changes sides with its first name; an object can't have names on both.
     if (!orphans_.contains(op.object)) return Status::from_errno(EXDEV);
-    op.scope = was_local ? Scope::publishes : Scope::withdraws;
+    op.scope = was_local.value() ? Scope::publishes : Scope::withdraws;
     return Status();
 }
 
@@ -218,8 +236,11 @@ Status TreeVolume::carry_out_quietly(Op& op) noexcept {
     const Status done = carry_out(op);
     for (std::size_t i = 0; i < count; ++i) {
         const Result<Fd> fd = directory_fd(kept[i].directory);
-        if (!fd.ok()) return fd.status();
-        GEMEL_TRY(set_modified(fd.value(), kept[i].modified));
+        const Status status = fd.ok() ? set_modified(fd.value(), kept[i].modified) : fd.status();
+        if (status.ok()) continue;
+        // What has been done stays done, and a refusal would say that it has not been.
+        log_.log(LogLevel::warning, "volume: a directory's time follows an excluded name: " +
+                                        hex_name(kept[i].directory) + ": " + status.to_string());
     }
     return done;
 }
