@@ -10,6 +10,7 @@
 #include "engine/mirror/serving.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
+#include <memory>
 #include <utility>
 
 namespace gemel {
@@ -25,8 +26,14 @@ class Replica::Impl final : public PeerLinkHandler {
           following(context, syncs),
           rounds(context, syncs, [this] { return serving.take_activity(); }) {
         for (const auto& volume : volumes) {
+            // In a turn of its own: an op is being looked at or carried out, and the owner may end
+            // the service when told.
             volume->set_writeback_failure_handler([this](Status status) {
-                context.local_failure(status, "written data were lost on this node's disk");
+                context.loop.post([this, alive = std::weak_ptr<bool>(alive), status] {
+                    if (alive.expired()) return;
+                    context.local_failure(as_disk_failure(status),
+                                          "written data were lost on this node's disk");
+                });
             });
         }
     }
@@ -46,6 +53,7 @@ class Replica::Impl final : public PeerLinkHandler {
     Following following;
     Rounds rounds;
     std::unique_ptr<ResyncParty> party;
+    const std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // for what is posted
 
    private:
     Status serve_frame(FrameType type, Bytes payload) noexcept;

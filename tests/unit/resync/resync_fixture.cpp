@@ -120,6 +120,7 @@ void Side::open(const Uuid& volume) {
     options.volume_id = volume;
     options.state_directory = "/state";
     options.exclude = exclude;
+    options.open_files_max = open_files_max;
     const Fd root = open_directory(*this, "/tree");
     if (volume.is_none()) {
         const Result<Uuid> found = DirectoryVolume::volume_id_of(loop->vfs(), root);
@@ -143,7 +144,10 @@ void Side::close() {
     volumes.clear();
 }
 
-void Side::on_local_failure(Status, const std::string& what) noexcept { failures.push_back(what); }
+void Side::on_local_failure(Status reason, const std::string& what) noexcept {
+    failures.push_back(what);
+    if (on_failure) on_failure(reason);
+}
 
 void Side::on_first_write_alone() noexcept {
     loop->post([this] {
@@ -157,6 +161,7 @@ void ResyncTest::begin(std::uint64_t seed, bool same_volume) {
     b_ = std::make_unique<Side>(*world_, "b");
     for (Side* side : {a_.get(), b_.get()}) {
         side->exclude = ExcludeList();
+        side->open_files_max = open_files_max_;
         for (const std::string& pattern : exclude_) ASSERT_EQ(side->exclude.add(pattern), "");
     }
     a_->open(id_);

@@ -115,6 +115,8 @@ class Side final : public ReplicaEvents {
     sim::SimLoop* loop = nullptr;
     std::string log_directory = "/log";
     ExcludeList exclude;
+    std::size_t open_files_max = 1024;
+    std::function<void(Status)> on_failure;  // what its owner does then
     std::vector<std::unique_ptr<DirectoryVolume>> volumes;
     std::unique_ptr<IntentLog> intents;
     std::unique_ptr<Replica> replica;
@@ -190,7 +192,8 @@ class ResyncTest : public testing::Test {
     std::unique_ptr<Side> a_, b_;
     std::shared_ptr<Wire> wire_;
     ResyncMemory memory_;
-    std::vector<std::string> exclude_;  // for begin()
+    std::vector<std::string> exclude_;   // for begin()
+    std::size_t open_files_max_ = 1024;  // the same
     std::uint64_t epoch_ = 5;
     std::vector<std::unique_ptr<TestOp>> ops_;
     std::vector<ObjectId> orphans_;
