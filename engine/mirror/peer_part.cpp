@@ -35,6 +35,7 @@ void PeerPart::withdraw() {
     part_.modified = origin_.modified;
     if (origin_.kind == OpKind::link) {
         part_.kind = OpKind::release_orphan;
+        part_.resolved.object_gone = true;
         return;
     }
     GEMEL_ASSERT(origin_.kind == OpKind::rename);

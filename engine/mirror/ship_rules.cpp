@@ -123,7 +123,7 @@ void mark(DirtyMap& map, const Op& op) noexcept {
             map.mark_attributes(op.object);
             return;
         case OpKind::release_orphan:
-            map.forget(op.object);
+            forget_removed(map, op);
             return;
     }
 }
@@ -131,7 +131,6 @@ void mark(DirtyMap& map, const Op& op) noexcept {
 void note_shipped(DirtyMap& map, const Op& op) noexcept {
     const bool is_new = op.kind == OpKind::create || op.scope == Scope::publishes;
     if (is_new && map.is_full()) map.set_known(op.object, false);
-    if (op.kind == OpKind::release_orphan) map.forget(op.object);
     forget_removed(map, op);
 }
 

@@ -81,7 +81,8 @@ struct Op {
         ObjectId replaced;             // rename, link target that had the new name before, or none
         bool object_orphaned = false;  // unlink: moved to the orphan directory
         bool replaced_orphaned = false;
-        bool object_gone = false;  // unlink: that was the last name and nobody has it open
+        // unlink: that was the last name and nobody has it open; release_orphan: it had no name.
+        bool object_gone = false;
         bool replaced_gone = false;
         ByteBuffer access_acl, default_acl;  // create: system.posix_acl_*, empty where none
     } resolved;

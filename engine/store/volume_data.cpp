@@ -95,7 +95,7 @@ Status TreeVolume::carry_out(Op& op) noexcept {
         case OpKind::remove_xattr:
             return execute_xattr(op);
         case OpKind::release_orphan:
-            return release_orphan(op.object);
+            return release_orphan(op.object, op.resolved.object_gone);
     }
     return Status::from_errno(EINVAL);
 }
@@ -122,8 +122,10 @@ Status TreeVolume::apply(const Op& op) noexcept {
         case OpKind::set_xattr:
         case OpKind::remove_xattr:
             return apply_xattr(op);
-        case OpKind::release_orphan:
-            return release_orphan(op.object);
+        case OpKind::release_orphan: {
+            bool is_gone = false;
+            return release_orphan(op.object, is_gone);
+        }
     }
     return Status(Code::corrupt);
 }

@@ -225,7 +225,7 @@ class TreeVolume final : public DirectoryVolume {
     Status find_rename_sides(const Op& op, RenameSides& sides) noexcept;
     Status carry_out_rename(const Op& op, RenameSides& sides) noexcept;
     Status keep_replaced(const Op& op, const RenameSides& sides, Fd keeper) noexcept;
-    Status release_orphan(ObjectId object) noexcept;
+    Status release_orphan(ObjectId object, bool& is_gone) noexcept;
     Status expect(const Result<Found>& found, ObjectId id) const noexcept;
     Status set_modified(Fd file, WallTime time) noexcept;
 

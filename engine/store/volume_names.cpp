@@ -278,12 +278,18 @@ Status TreeVolume::carry_out_rename(const Op& op, RenameSides& sides) noexcept {
     return Status();
 }
 
-Status TreeVolume::release_orphan(ObjectId object) noexcept {
-    const Status removed = vfs_.unlink(orphan_directory_, hex_name(object), false);
+// A process that was killed in the middle of a rename over an open file leaves that file in
+// `orphans/` and under its name: then only the former goes.
+Status TreeVolume::release_orphan(ObjectId object, bool& is_gone) noexcept {
+    is_gone = false;
+    const std::string name = hex_name(object);
+    const Result<FileStat> before = vfs_.stat_at(orphan_directory_, name);
     // Absent: this node never had it under that name (it was unlinked while this node was away).
-    if (!removed.ok() && !removed.is_errno(ENOENT)) return removed;
+    if (!before.ok() && !before.status().is_errno(ENOENT)) return before.status();
+    if (before.ok()) GEMEL_TRY(vfs_.unlink(orphan_directory_, name, false));
     orphans_.erase(object);
-    if (removed.ok()) object_gone(object);
+    is_gone = before.ok() && before->link_count == 1;
+    if (is_gone) object_gone(object);
     return Status();
 }
 

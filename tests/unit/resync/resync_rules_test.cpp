@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One test a rule of docs/resync.md: each builds the one interleaving in which the rule matters,
 // and fails without it.
+#include "engine/store/object_index.hpp"
 #include "tests/unit/resync/resync_fixture.hpp"
 
 #include <fcntl.h>
@@ -218,6 +219,33 @@ TEST_F(ResyncTest, TargetThatLostItsMemoryAndItsLog) {
     ASSERT_FALSE(HasFatalFailure());
     connect();
     expect_good_end();
+}
+
+// A process that is killed between the two steps of a rename over an open file leaves it with its
+// name and as an orphan. The orphan goes at the next start, the file does not.
+TEST_F(ResyncTest, ReleasedOrphanThatStillHasAName) {
+    begin(11);
+    wire_delay_min_ = kSlowWire;
+    const ObjectId f = make_file(kRootObject, "f", "content");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    write(f, 0, "changed");
+    Vfs& vfs = a_->loop->vfs();
+    const Result<Fd> root = vfs.open_directory("/tree");
+    const Result<Fd> orphans = vfs.open_directory("/tree/.gemel/orphans");
+    ASSERT_TRUE(root.ok() && orphans.ok());
+    const Result<Fd> file = vfs.open_at(root.value(), "f", O_PATH, 0);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(vfs.link(file.value(), orphans.value(), hex_name(f)).ok());
+    connect();
+    auto release = std::make_unique<TestOp>();
+    release->op.kind = OpKind::release_orphan;
+    release->op.object = f;
+    TestOp& op = submit_first(std::move(release), {kOrphanDirectory});
+    expect_good_end();
+    EXPECT_TRUE(op.done && op.outcome.ok());
 }
 
 TEST_F(ResyncTest, RestartedTargetThatForgotTheOrphans) {
