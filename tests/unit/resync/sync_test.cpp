@@ -69,8 +69,9 @@ TEST_F(SyncTest, LostPagesAreFoundInTheMiddleOfAnOp) {
         ASSERT_TRUE(finish());
         join();
         std::vector<ObjectId> files;
-        for (int i = 0; i < 30; ++i)
+        for (int i = 0; i < 30; ++i) {
             files.push_back(make_file(kRootObject, "f" + std::to_string(i), "x"));
+        }
         sim::ScriptedFaults faults;
         sim::ScriptedFaults::Rule rule;
         rule.call = sim::VfsCall::sync_file_system;
