@@ -3,6 +3,7 @@
 
 #include "controller/witness_messages.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace gemel {
@@ -10,13 +11,23 @@ namespace gemel {
 class WitnessServer::Session final : public PeerLinkHandler {
    public:
     Session(WitnessServer& server, std::uint64_t id, std::unique_ptr<PeerLink> link,
-            std::string cluster, std::string node)
+            std::string cluster, std::string node, std::string mirror)
         : server_(server),
           id_(id),
           link_(std::move(link)),
           cluster_(std::move(cluster)),
-          node_(std::move(node)) {
+          node_(std::move(node)),
+          mirror_(std::move(mirror)) {
         link_->set_handler(*this);
+    }
+
+    [[nodiscard]] bool is_of(const std::string& cluster, const std::string& node,
+                             const std::string& mirror) const noexcept {
+        return cluster_ == cluster && node_ == node && mirror_ == mirror;
+    }
+    void close() {
+        link_->close();
+        server_.end(id_);
     }
 
     void on_frame(FrameType type, Bytes payload) noexcept override {
@@ -32,11 +43,6 @@ class WitnessServer::Session final : public PeerLinkHandler {
     }
 
    private:
-    void close() {
-        link_->close();
-        server_.end(id_);
-    }
-
     void on_read(Bytes payload) {
         const Result<RegisterQuestion> question = decode_register_read(payload);
         if (!question.ok()) return close();
@@ -85,7 +91,7 @@ class WitnessServer::Session final : public PeerLinkHandler {
     WitnessServer& server_;
     std::uint64_t id_;
     std::unique_ptr<PeerLink> link_;
-    std::string cluster_, node_;
+    std::string cluster_, node_, mirror_;
 };
 
 WitnessServer::WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noexcept
@@ -94,9 +100,14 @@ WitnessServer::WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noe
 WitnessServer::~WitnessServer() = default;
 
 void WitnessServer::on_session(std::unique_ptr<PeerLink> link, const std::string& cluster,
-                               const std::string& node) {
+                               const std::string& node, const std::string& mirror) {
+    const auto before = std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& session) {
+        return session.second->is_of(cluster, node, mirror);
+    });
+    if (before != sessions_.end()) before->second->close();
     const std::uint64_t id = next_id_++;
-    sessions_.emplace(id, std::make_unique<Session>(*this, id, std::move(link), cluster, node));
+    sessions_.emplace(id,
+                      std::make_unique<Session>(*this, id, std::move(link), cluster, node, mirror));
 }
 
 void WitnessServer::end(std::uint64_t id) noexcept {

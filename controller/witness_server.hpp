@@ -18,9 +18,12 @@ class WitnessServer {
     WitnessServer(Loop& loop, LogSink& log, RegisterStore& store) noexcept;
     ~WitnessServer();
 
-    // An authenticated session of a node of `cluster`.
+    // An authenticated session of a node of `cluster`, for questions about `mirror`. It takes the
+    // place of the one that the node had before: a machine that lost its power, or a wire, never
+    // ends its connections, and nothing is ever sent to them that would show it.
     void on_session(std::unique_ptr<PeerLink> link, const std::string& cluster,
-                    const std::string& node);
+                    const std::string& node, const std::string& mirror);
+    [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
 
    private:
     class Session;

@@ -198,7 +198,7 @@ WitnessProgram::WitnessProgram(SimLoop& loop, const ClusterNames& names)
 WitnessProgram::~WitnessProgram() = default;
 
 void WitnessProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
-    server_->on_session(std::move(link), peer.cluster, peer.node);
+    server_->on_session(std::move(link), peer.cluster, peer.node, peer.mirror);
 }
 
 }  // namespace gemel::sim

@@ -79,7 +79,7 @@ void WitnessDaemon::on_session(std::unique_ptr<PeerLink> link, const PeerHello& 
         link->close();
         return;
     }
-    server_->on_session(std::move(link), peer.cluster, peer.node);
+    server_->on_session(std::move(link), peer.cluster, peer.node, peer.mirror);
 }
 
 }  // namespace gemel
