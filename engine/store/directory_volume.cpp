@@ -90,9 +90,9 @@ Status TreeVolume::start(const Options& options) noexcept {
     const Result<Fd> state = vfs_.open_directory(options.state_directory);
     if (!state.ok()) return state.status();
     state_directory_ = state.value();
+    GEMEL_TRY(open_index());
     GEMEL_TRY(remove_contents(staging_));
     GEMEL_TRY(remove_contents(incoming_));
-    GEMEL_TRY(open_index());
     return load_orphans();
 }
 

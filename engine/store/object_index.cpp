@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
 #include <utility>
 
 namespace gemel {
@@ -42,6 +45,8 @@ std::string hex_big_endian(std::uint64_t value, std::size_t size) {
     return hex_digits(Bytes(bytes).first(size));
 }
 
+std::string file_name(std::uint32_t tag) { return hex_big_endian(tag, 3); }
+
 // Makes the directory where it is missing and opens it.
 Result<Fd> ensure_directory(Vfs& vfs, Fd parent, std::string_view name) noexcept {
     const Status made = vfs.make_directory(parent, name, 0700);
@@ -67,6 +72,7 @@ Status ObjectIndex::open(Fd directory, const Uuid& volume, const Uuid& boot) noe
     close_files();
     volume_ = volume;
     boot_ = boot;
+    last_put_ = {};
     may_lack_records_ = true;
     const Result<Fd> parent = ensure_directory(vfs_, directory, "index");
     if (!parent.ok()) return parent.status();
@@ -81,7 +87,43 @@ Status ObjectIndex::open(Fd directory, const Uuid& volume, const Uuid& boot) noe
     const Result<std::uint8_t> last = read_state(last_boot);
     if (!last.ok()) return Status();  // new or torn: rebuild decides
     may_lack_records_ = last.value() != kStateClosed && last_boot != boot;
-    return may_lack_records_ ? Status() : write_state(kStateOpen);
+    if (may_lack_records_) return Status();
+    GEMEL_TRY(write_state(kStateOpen));
+    // Of the place that was left alone when the last run ended: most often the end of a file.
+    return for_each_file([this](std::uint32_t tag) {
+        const Result<Fd> file = file_of(tag, false);
+        if (!file.ok()) return file.status();
+        const Result<FileStat> stat = vfs_.stat(file.value());
+        if (!stat.ok()) return stat.status();
+        return give_back({tag, (std::max<std::uint64_t>(stat->size, 1) - 1) / kBlockSize});
+    });
+}
+
+template <typename Visit>
+Status ObjectIndex::for_each_file(Visit&& visit) noexcept {
+    std::vector<DirectoryEntry> entries;
+    for (std::uint64_t position = 0;;) {
+        const std::size_t before = entries.size();
+        GEMEL_TRY(vfs_.read_directory(directory_, position, 256, entries));
+        if (entries.size() == before) break;
+        position = entries.back().next;
+    }
+    for (const DirectoryEntry& entry : entries) {
+        std::uint32_t tag = 0;
+        const char* end = entry.name.data() + entry.name.size();
+        const auto parsed = std::from_chars(entry.name.data(), end, tag, 16);
+        if (parsed.ec != std::errc() || parsed.ptr != end || entry.name != file_name(tag)) continue;
+        GEMEL_TRY(visit(tag));
+    }
+    return Status();
+}
+
+Status ObjectIndex::clear() noexcept {
+    GEMEL_ASSERT(may_lack_records_);
+    return for_each_file([this](std::uint32_t tag) {
+        forget_file(tag);
+        return vfs_.unlink(directory_, file_name(tag), false);
+    });
 }
 
 Status ObjectIndex::mark_complete() noexcept {
@@ -95,6 +137,11 @@ Status ObjectIndex::mark_complete() noexcept {
 }
 
 void ObjectIndex::close() noexcept {
+    if (directory_.is_open()) {
+        // Else the next open does it.
+        const Status given = give_back(std::exchange(last_put_, {}));
+        static_cast<void>(given);
+    }
     if (directory_.is_open() && !may_lack_records_ && vfs_.sync_file_system(directory_).ok()) {
         // Not written: the next open finds the index open and, in another boot, rebuilds it.
         const Status written = write_state(kStateClosed);
@@ -136,7 +183,7 @@ Result<Fd> ObjectIndex::file_of(std::uint32_t tag, bool create) noexcept {
         return entry.file;
     }
     const int flags = O_RDWR | O_NOATIME | (create ? O_CREAT : 0);
-    const Result<Fd> file = vfs_.open_at(directory_, hex_big_endian(tag, 3), flags, 0600);
+    const Result<Fd> file = vfs_.open_at(directory_, file_name(tag), flags, 0600);
     if (!file.ok()) {
         if (file.status().is_errno(ENOENT)) return Code::not_found;
         return file.status();
@@ -200,7 +247,8 @@ Status ObjectIndex::put(ObjectId id, const Record& record) noexcept {
         vfs_.pwrite(file.value(), buffer, id.sequence() * kRecordSize);
     if (!written.ok()) return written.status();
     if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
-    return Status();
+    const Place before = std::exchange(last_put_, place_of(id));
+    return before == last_put_ ? Status() : give_back(before);
 }
 
 Status ObjectIndex::erase(ObjectId id) noexcept {
@@ -212,7 +260,47 @@ Status ObjectIndex::erase(ObjectId id) noexcept {
     const Result<std::size_t> written =
         vfs_.pwrite(file.value(), zero, id.sequence() * kRecordSize);
     if (!written.ok()) return written.status();
-    return written.value() == kRecordSize ? Status() : Status::from_errno(ENOSPC);
+    if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
+    return place_of(id) == last_put_ ? Status() : give_back(place_of(id));
+}
+
+void ObjectIndex::forget_file(std::uint32_t tag) noexcept {
+    const auto found = std::find_if(files_.begin(), files_.end(),
+                                    [tag](const TagFile& entry) { return entry.tag == tag; });
+    if (found == files_.end()) return;
+    vfs_.close(found->file);
+    files_.erase(found);
+}
+
+Result<bool> ObjectIndex::is_empty(Fd file, const Place& place) noexcept {
+    std::array<std::byte, kBlockSize> buffer;
+    const Result<std::size_t> size = vfs_.pread(file, buffer, place.block * kBlockSize);
+    if (!size.ok()) return size.status();
+    const Bytes records = Bytes(buffer).first(size.value());
+    return std::all_of(records.begin(), records.end(),
+                       [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+Status ObjectIndex::give_back(const Place& place) noexcept {
+    const Result<Fd> file = file_of(place.tag, false);
+    if (!file.ok()) {
+        return file.status().code() == Code::not_found ? Status() : file.status();
+    }
+    const Result<bool> empty = is_empty(file.value(), place);
+    if (!empty.ok()) return empty.status();
+    if (!empty.value()) return Status();
+    const Status punched = vfs_.allocate(file.value(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                         place.block * kBlockSize, kBlockSize);
+    if (!punched.ok()) {
+        const bool cannot = punched.is_errno(EOPNOTSUPP) || punched.is_errno(ENOSYS) ||
+                            punched.is_errno(ENOSPC) || punched.is_errno(EDQUOT);
+        return cannot ? Status() : punched;
+    }
+    if (place.tag == last_put_.tag) return Status();
+    // Not by the count of its blocks: a file system may give them only when it writes them.
+    if (!vfs_.seek(file.value(), 0, SEEK_DATA).status().is_errno(ENXIO)) return Status();
+    forget_file(place.tag);
+    return vfs_.unlink(directory_, file_name(place.tag), false);
 }
 
 }  // namespace gemel

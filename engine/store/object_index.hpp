@@ -5,6 +5,7 @@
 // It is a cache of what the identity attributes say and never believed alone: whoever opens an
 // inode by a record checks the inode's own attribute. Records are written without a sync; the index
 // says after a crash of the machine that it may lack some, and is then written anew from the tree.
+// Blocks without a record become holes, and files without a block go.
 #pragma once
 
 #include "engine/base/status.hpp"
@@ -20,6 +21,7 @@ namespace gemel {
 class ObjectIndex {
    public:
     static constexpr std::size_t kRecordSize = 64;
+    static constexpr std::size_t kBlockSize = 4096;
     static constexpr std::size_t kOpenFilesMax = 16;
 
     struct Record {
@@ -39,6 +41,8 @@ class ObjectIndex {
     Status open(Fd directory, const Uuid& volume, const Uuid& boot) noexcept;
     // True until mark_complete(): new, or not closed before the machine went down.
     [[nodiscard]] bool may_lack_records() const noexcept { return may_lack_records_; }
+    // Forgets every record. Requires: may_lack_records().
+    Status clear() noexcept;
     // Every object of the tree has been put. Durable together with a note that this boot uses it.
     Status mark_complete() noexcept;
     // Syncs all records and notes that they are complete. Waits for the disk.
@@ -58,9 +62,26 @@ class ObjectIndex {
         Fd file;
         std::uint64_t last_use = 0;
     };
+    // A block of records.
+    struct Place {
+        std::uint32_t tag = 0;
+        std::uint64_t block = 0;
+
+        friend bool operator==(const Place&, const Place&) noexcept = default;
+    };
+    static Place place_of(ObjectId id) noexcept {
+        return {id.tag(), id.sequence() * kRecordSize / kBlockSize};
+    }
 
     Result<Fd> file_of(std::uint32_t tag, bool create) noexcept;
     std::uint64_t seed_of(ObjectId id) const noexcept;
+    void forget_file(std::uint32_t tag) noexcept;
+    // If no record is left in the block, or in the whole file, the disk gets it back, where it can
+    // take it. Errors: the disk's.
+    Status give_back(const Place& place) noexcept;
+    Result<bool> is_empty(Fd file, const Place& place) noexcept;
+    template <typename Visit>
+    Status for_each_file(Visit&& visit) noexcept;
     Status write_state(std::uint8_t state) noexcept;
     Result<std::uint8_t> read_state(Uuid& boot) noexcept;
     void close_files() noexcept;
@@ -72,6 +93,7 @@ class ObjectIndex {
     Uuid boot_;
     bool may_lack_records_ = true;
     std::uint64_t use_count_ = 0;
+    Place last_put_;  // the next ids are likely to go there: it is left alone while it is empty
     std::vector<TagFile> files_;
 };
 

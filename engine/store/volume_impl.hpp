@@ -197,6 +197,9 @@ class TreeVolume final : public DirectoryVolume {
     Result<ByteBuffer> read_xattr(Fd file, std::string_view name) noexcept;
     void note_name(ObjectId child, ObjectId parent) noexcept;
     void object_gone(ObjectId id) noexcept;
+    // One name of `found` has been removed: the index forgets the inode if that was its last.
+    // Errors: the disk's, under the index.
+    Status drop_record(const Found& found) noexcept;
 
     // volume_create.cpp
     Result<Fd> make_object(const NewObject& spec, Fd near, Fd directory,

@@ -128,7 +128,7 @@ Status TreeVolume::remove_name(const Op& op, const Found& found, Fd directory) n
     if (op.kind == OpKind::remove_directory) {
         GEMEL_TRY(vfs_.unlink(directory, op.name, true));
         object_gone(found.id);
-        return Status();
+        return drop_record(found);
     }
     if (op.resolved.object_orphaned) {
         GEMEL_TRY(vfs_.rename(directory, op.name, orphan_directory_, hex_name(found.id),
@@ -142,8 +142,9 @@ Status TreeVolume::remove_name(const Op& op, const Found& found, Fd directory) n
         return detach_found(found, directory, op.name);
     }
     GEMEL_TRY(vfs_.unlink(directory, op.name, false));
-    if (op.resolved.object_gone) object_gone(found.id);
-    return Status();
+    if (!op.resolved.object_gone) return Status();
+    object_gone(found.id);
+    return drop_record(found);
 }
 
 Status TreeVolume::find_rename_sides(const Op& op, RenameSides& sides) noexcept {
@@ -274,8 +275,9 @@ Status TreeVolume::carry_out_rename(const Op& op, RenameSides& sides) noexcept {
         orphans_.insert(op.resolved.replaced);
         new_names_.erase(op.resolved.replaced);
     }
-    if (op.resolved.replaced_gone) object_gone(op.resolved.replaced);
-    return Status();
+    if (!op.resolved.replaced_gone) return Status();
+    object_gone(op.resolved.replaced);
+    return sides.target.has_value() ? drop_record(*sides.target) : Status();
 }
 
 // A process that was killed in the middle of a rename over an open file leaves that file in
@@ -283,14 +285,15 @@ Status TreeVolume::carry_out_rename(const Op& op, RenameSides& sides) noexcept {
 Status TreeVolume::release_orphan(ObjectId object, bool& is_gone) noexcept {
     is_gone = false;
     const std::string name = hex_name(object);
-    const Result<FileStat> before = vfs_.stat_at(orphan_directory_, name);
+    const Result<Found> before = find_at(orphan_directory_, name);
     // Absent: this node never had it under that name (it was unlinked while this node was away).
     if (!before.ok() && !before.status().is_errno(ENOENT)) return before.status();
     if (before.ok()) GEMEL_TRY(vfs_.unlink(orphan_directory_, name, false));
     orphans_.erase(object);
-    is_gone = before.ok() && before->link_count == 1;
-    if (is_gone) object_gone(object);
-    return Status();
+    is_gone = before.ok() && before->is_last_name();
+    if (!is_gone) return Status();
+    object_gone(object);
+    return drop_record(before.value());
 }
 
 }  // namespace gemel

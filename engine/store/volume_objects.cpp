@@ -242,4 +242,17 @@ void TreeVolume::object_gone(ObjectId id) noexcept {
     new_names_.erase(id);
 }
 
+Status TreeVolume::drop_record(const Found& found) noexcept {
+    if (found.id.is_none() || !(found.is_directory() || found.is_last_name())) return Status();
+    // The id may be another inode's by now.
+    const Result<ObjectIndex::Record> known = index_.find(found.id);
+    if (known.ok() && known->handle != found.handle) return Status();
+    if (!known.ok()) {
+        return known.status().code() == Code::not_found ? Status() : known.status();
+    }
+    const Status erased = index_.erase(found.id);
+    // For want of space: a record that stays leads nowhere, and is not believed.
+    return erased.is_errno(ENOSPC) || erased.is_errno(EDQUOT) ? Status() : erased;
+}
+
 }  // namespace gemel

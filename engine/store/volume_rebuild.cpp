@@ -18,6 +18,8 @@ class TreeVolume::Rebuild {
     explicit Rebuild(TreeVolume& volume) noexcept : volume_(volume) {}
 
     Status run() noexcept {
+        // Objects that are gone may have left a record that a crash brought back.
+        GEMEL_TRY(volume_.index_.clear());
         Directory root;
         root.place = volume_.exclude_.root();
         GEMEL_TRY(scan(volume_.root_, root, true));

@@ -34,8 +34,12 @@ Status TreeVolume::remove_some(Fd directory, std::size_t& budget) noexcept {
         for (const DirectoryEntry& entry : entries) {
             if (budget == 0) return Status();
             --budget;
+            const Result<Found> going = find_at(directory, entry.name);
             const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) continue;
+            if (removed.ok()) {
+                if (going.ok()) GEMEL_TRY(drop_record(going.value()));
+                continue;
+            }
             if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
             const Result<Fd> child =
                 vfs_.open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
@@ -45,6 +49,7 @@ Status TreeVolume::remove_some(Fd directory, std::size_t& budget) noexcept {
             GEMEL_TRY(remove_one_level(directory, child.value(), budget));
             if (budget == 0) return Status();
             GEMEL_TRY(vfs_.unlink(directory, entry.name, true));
+            if (going.ok()) GEMEL_TRY(drop_record(going.value()));
         }
     }
 }
@@ -58,8 +63,12 @@ Status TreeVolume::remove_one_level(Fd top, Fd directory, std::size_t& budget) n
         for (const DirectoryEntry& entry : entries) {
             if (budget == 0) return Status();
             --budget;
+            const Result<Found> going = find_at(directory, entry.name);
             const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) continue;
+            if (removed.ok()) {
+                if (going.ok()) GEMEL_TRY(drop_record(going.value()));
+                continue;
+            }
             if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
             Status moved;
             do {

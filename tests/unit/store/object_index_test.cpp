@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace gemel {
 namespace {
@@ -34,6 +35,9 @@ class ObjectIndexTest : public testing::Test {
         const Result<Fd> file = vfs_.open_at(directory.get(), name, O_RDWR, 0);
         EXPECT_TRUE(file.ok()) << file.status().to_string();
         return file.ok() ? ScopedFd(vfs_, file.value()) : ScopedFd();
+    }
+    bool has_tag_file(const std::string& name) {
+        return ::access((path_ + "/index/" + hex_name(volume_) + '/' + name).c_str(), F_OK) == 0;
     }
     static ObjectIndex::Record record(std::uint8_t salt) {
         ObjectIndex::Record record;
@@ -125,6 +129,66 @@ TEST_F(ObjectIndexTest, LeftOpenByAnotherBootItMayLackRecords) {
     ObjectIndex index(vfs_);
     ASSERT_TRUE(index.open(directory_.get(), volume_, other_boot_).ok());
     EXPECT_TRUE(index.may_lack_records());
+}
+
+TEST_F(ObjectIndexTest, BlocksAndFilesWithoutARecordAreGivenBack) {
+    constexpr std::uint64_t kPerBlock = ObjectIndex::kBlockSize / ObjectIndex::kRecordSize;
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    const std::uint64_t kept = kPerBlock + 5;
+    for (std::uint64_t sequence = 16; sequence < 3 * kPerBlock; ++sequence) {
+        ASSERT_TRUE(index.put(ObjectId::make(5, sequence), record(20)).ok());
+        // As soon as it is made, as temporary files are.
+        if (sequence == kept) continue;
+        ASSERT_TRUE(index.erase(ObjectId::make(5, sequence)).ok());
+    }
+    ASSERT_TRUE(index.put(ObjectId::make(6, 16), record(21)).ok());
+    {
+        const ScopedFd file = tag_file("000005");
+        const Result<std::uint64_t> data = vfs_.seek(file.get(), 0, SEEK_DATA);
+        ASSERT_TRUE(data.ok());
+        EXPECT_EQ(data.value(), ObjectIndex::kBlockSize);
+        const Result<std::uint64_t> hole = vfs_.seek(file.get(), data.value(), SEEK_HOLE);
+        ASSERT_TRUE(hole.ok());
+        EXPECT_EQ(hole.value(), 2 * ObjectIndex::kBlockSize);
+    }
+    EXPECT_TRUE(index.find(ObjectId::make(5, kept)).ok());
+    ASSERT_TRUE(index.erase(ObjectId::make(5, kept)).ok());
+    EXPECT_FALSE(has_tag_file("000005"));
+    EXPECT_TRUE(index.find(ObjectId::make(6, 16)).ok());
+    EXPECT_EQ(index.find(ObjectId::make(5, kept)).status().code(), Code::not_found);
+    ASSERT_TRUE(index.put(ObjectId::make(5, kept), record(22)).ok());
+    EXPECT_EQ(index.find(ObjectId::make(5, kept)).value(), record(22));
+}
+
+TEST_F(ObjectIndexTest, TheEndOfAFileIsGivenBackAtTheNextOpen) {
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        ASSERT_TRUE(index.mark_complete().ok());
+        ASSERT_TRUE(index.put(ObjectId::make(4, 700), record(20)).ok());
+        ASSERT_TRUE(index.put(ObjectId::make(5, 700), record(20)).ok());
+        ASSERT_TRUE(index.erase(ObjectId::make(5, 700)).ok());
+        EXPECT_TRUE(has_tag_file("000005"));
+        // Not closed: the program was killed.
+    }
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    EXPECT_FALSE(has_tag_file("000005"));
+    EXPECT_TRUE(index.find(ObjectId::make(4, 700)).ok());
+}
+
+TEST_F(ObjectIndexTest, ClearedItHasNoRecord) {
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    for (std::uint32_t tag = 1; tag < 40; ++tag) {
+        ASSERT_TRUE(index.put(ObjectId::make(tag, 16), record(20)).ok());
+    }
+    ASSERT_TRUE(index.clear().ok());
+    for (std::uint32_t tag = 1; tag < 40; ++tag) {
+        EXPECT_EQ(index.find(ObjectId::make(tag, 16)).status().code(), Code::not_found);
+    }
+    ASSERT_TRUE(index.mark_complete().ok());
 }
 
 TEST_F(ObjectIndexTest, ATornStateFileMeansThatRecordsMayLack) {
