@@ -228,14 +228,15 @@ class Lab:
                 return state
             time.sleep(CHECK_INTERVAL_S)
         raise AssertionError(f"{node} is {self.state(node)!r}, not {' or '.join(states)}, after "
-                             f"{timeout} s\n{self.logs()}")
+                             f"{timeout} s\n{self.threads()}\n{self.logs()}")
 
     def wait_for(self, holds, timeout, describe):
         """Waits until `holds()`; fails with what `describe()` says and both nodes' logs."""
         end = time.monotonic() + timeout
         while not holds():
             if time.monotonic() > end:
-                raise AssertionError(f"not after {timeout} s: {describe()}\n{self.logs()}")
+                raise AssertionError(f"not after {timeout} s: {describe()}\n{self.threads()}\n"
+                                     f"{self.logs()}")
             time.sleep(CHECK_INTERVAL_S)
 
     def wait_pair(self, timeout=60, nodes=NODES):
@@ -246,7 +247,27 @@ class Lab:
             if sorted(map(str, states.values())) == ["primary", "secondary"]:
                 return tuple(sorted(states, key=lambda name: states[name]))
             time.sleep(CHECK_INTERVAL_S)
-        raise AssertionError(f"no primary and secondary after {timeout} s: {states}\n{self.logs()}")
+        raise AssertionError(f"no primary and secondary after {timeout} s: {states}\n"
+                             f"{self.threads()}\n{self.logs()}")
+
+    def threads(self):
+        """Where every thread of every daemon is now, for the text of a failure: a daemon that says
+        nothing any more leaves no other trace."""
+        text = []
+        for name, machine in self.machines.items():
+            if machine.daemon is None or machine.daemon.poll() is not None:
+                continue
+            pid = machine.daemon.pid
+            text += [f"--- threads of {name}'s gemeld, {pid}"]
+            for task in sorted(pathlib.Path(f"/proc/{pid}/task").iterdir()):
+                for file in ("wchan", "syscall", "stack"):
+                    with contextlib.suppress(OSError):
+                        text += [f"{task.name} {file}: {(task / file).read_text().strip()}"]
+            if shutil.which("gdb"):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    text += [run("gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt",
+                                 check=False, timeout=60).stdout]
+        return "\n".join(text)
 
     def logs(self, lines=40):
         text = []
