@@ -17,9 +17,12 @@ Workload::Options workload_options(std::uint64_t seed) {
 }  // namespace
 
 Campaign::Campaign(std::uint64_t seed, Mutant mutant)
+    : Campaign(seed, mutant, workload_options(seed)) {}
+
+Campaign::Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options)
     : cluster_(seed, mutant),
       workload_(
-          cluster_.world, workload_options(seed), [this] { return serving(); },
+          cluster_.world, options, [this] { return serving(); },
           [this](const std::string& what) { cluster_.failures.push_back(what); }) {}
 
 SimMount* Campaign::serving() {

@@ -26,6 +26,8 @@ class Campaign {
     [[nodiscard]] std::uint64_t acknowledged() const { return workload_.acknowledged(); }
 
    protected:
+    Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options);
+
     // Injects faults and heals; empty when all held.
     virtual std::string misfortune() = 0;
     [[nodiscard]] virtual bool has_person() const { return false; }
@@ -46,7 +48,7 @@ class Campaign {
     bool heal();
     void restart_processes();
     // One of the faults that concern processes, power and wires.
-    void random_fault();
+    virtual void random_fault();
     // The applications rest until the intents are cleared; returns about when they go on, so that
     // the fault that follows meets regions without an intent.
     void rest_first();
@@ -70,9 +72,13 @@ class Campaign {
 };
 
 // One fault at a time, each healed before the next: nothing at all is lost, and nobody is needed.
-class SingleFaults final : public Campaign {
+class SingleFaults : public Campaign {
    public:
     using Campaign::Campaign;
+
+   protected:
+    // A while of work, a fault, and everything heals; empty when all held.
+    std::string one_fault();
 
    private:
     std::string misfortune() override;

@@ -7,21 +7,26 @@ namespace gemel::sim {
 std::string SingleFaults::misfortune() {
     const std::uint64_t faults = 1 + prng().below(4);
     for (std::uint64_t i = 0; i < faults; ++i) {
-        run_for(random_time(1, 800));
-        // In sync, or the fault would be a second one.
-        if (cluster_.is_in_sync() && prng().one_in(3)) {
-            const std::string broken = disk_fault();
-            if (!broken.empty()) return broken;
-        } else if (cluster_.is_in_sync()) {
-            if (prng().one_in(3)) rest_first();
-            prng().one_in(6) ? cut_with_ops_under_way() : random_fault();
-            run_for(random_time(1, 6000));
-        }
-        end_faults();
-        if (!heal()) return failure("did not heal");
-        if (!cluster_.failures.empty()) return cluster_.failures.front();
+        const std::string broken = one_fault();
+        if (!broken.empty()) return broken;
     }
     return {};
+}
+
+std::string SingleFaults::one_fault() {
+    run_for(random_time(1, 800));
+    // In sync, or the fault would be a second one.
+    if (cluster_.is_in_sync() && prng().one_in(3)) {
+        const std::string broken = disk_fault();
+        if (!broken.empty()) return broken;
+    } else if (cluster_.is_in_sync()) {
+        if (prng().one_in(3)) rest_first();
+        prng().one_in(6) ? cut_with_ops_under_way() : random_fault();
+        run_for(random_time(1, 6000));
+    }
+    end_faults();
+    if (!heal()) return failure("did not heal");
+    return cluster_.failures.empty() ? std::string() : cluster_.failures.front();
 }
 
 // The first ops after a rest find the other node out of reach, and are not hidden by what comes

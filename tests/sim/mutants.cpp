@@ -53,6 +53,18 @@ bool ForgetfulIntents::touch(std::span<const IntentKey> keys) noexcept {
     return durable;
 }
 
+void SessionLeaks::on_session() {
+    if (mutant_ == Mutant::leak_descriptors) {
+        const Result<Fd> opened = loop_.vfs().open_directory("/");
+        if (opened.ok()) files_.emplace_back(loop_.vfs(), opened.value());
+    } else if (mutant_ == Mutant::leak_timers) {
+        timers_.push_back(std::make_unique<Timer>(loop_, [] {}));
+        timers_.back()->start(Duration::seconds(1'000'000));
+    } else if (mutant_ == Mutant::leak_memory) {
+        entries_.emplace_back(8 * kKiB);
+    }
+}
+
 void UnsyncedRoundLink::on_frame(FrameType type, Bytes payload) noexcept {
     if (type == FrameType::round) {
         round_ = intents_.begin_round();

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace gemel::sim {
 
@@ -27,6 +28,10 @@ enum class Mutant : unsigned char {
     skip_marking,               // what was in flight when the link was lost is not marked
     takeover_without_register,  // the sole right to serve is taken without asking
     takeover_from_resync,       // a copy that is being filled believes itself in sync
+    keep_intents,               // no intent is ever cleared
+    leak_descriptors,           // a session leaves an open file,
+    leak_timers,                // or a running timer,
+    leak_memory,                // or an entry in a list
 };
 
 // Holds every frame back for a while, and acknowledges each op at once.
@@ -56,15 +61,15 @@ class EarlyAckLink final : public PeerLink {
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// Says that every region of content is durably marked, and marks none.
-class ForgetfulIntents final : public IntentLog {
+// A log that something is wrong with.
+class IntentsAround : public IntentLog {
    public:
-    explicit ForgetfulIntents(std::unique_ptr<IntentLog> inner) : inner_(std::move(inner)) {}
+    explicit IntentsAround(std::unique_ptr<IntentLog> inner) : inner_(std::move(inner)) {}
 
     [[nodiscard]] bool covers(const IntentKey& key) const noexcept override {
-        return is_forgotten(key) || inner_->covers(key);
+        return inner_->covers(key);
     }
-    bool touch(std::span<const IntentKey> keys) noexcept override;
+    bool touch(std::span<const IntentKey> keys) noexcept override { return inner_->touch(keys); }
     void commit(std::function<void(Status)> done) noexcept override {
         inner_->commit(std::move(done));
     }
@@ -80,13 +85,48 @@ class ForgetfulIntents final : public IntentLog {
     [[nodiscard]] bool is_failed() const noexcept override { return inner_->is_failed(); }
     void recover() noexcept override { inner_->recover(); }
 
+   protected:
+    std::unique_ptr<IntentLog> inner_;
+};
+
+class HoardingIntents final : public IntentsAround {
+   public:
+    using IntentsAround::IntentsAround;
+
+    void clear_through(std::uint64_t, std::uint64_t) noexcept override {}
+    void clear(std::span<const IntentKey>) noexcept override {}
+};
+
+// Says that every region of content is durably marked, and marks none.
+class ForgetfulIntents final : public IntentsAround {
+   public:
+    using IntentsAround::IntentsAround;
+
+    [[nodiscard]] bool covers(const IntentKey& key) const noexcept override {
+        return is_forgotten(key) || inner_->covers(key);
+    }
+    bool touch(std::span<const IntentKey> keys) noexcept override;
+
    private:
     // New objects' ranges too: they stand for the content of what was made lately.
     static bool is_forgotten(const IntentKey& key) noexcept {
         return key.region <= IntentKey::kAllContent || key.region == IntentKey::kIdRange;
     }
+};
 
-    std::unique_ptr<IntentLog> inner_;
+// What sessions leave behind, as `mutant` says.
+class SessionLeaks {
+   public:
+    SessionLeaks(Loop& loop, Mutant mutant) : loop_(loop), mutant_(mutant) {}
+
+    void on_session();
+
+   private:
+    Loop& loop_;
+    Mutant mutant_;
+    std::vector<ScopedFd> files_;
+    std::vector<std::unique_ptr<Timer>> timers_;
+    std::vector<ByteBuffer> entries_;
 };
 
 // A link whose frames something happens to, on their way in or at its end.

@@ -25,6 +25,7 @@ NodeProgram::NodeProgram(SimLoop& loop, const ClusterNames& names, std::size_t i
       names_(names),
       index_(index),
       mount_(mount),
+      leaks_(loop, names.mutant),
       identity_(identity_of(kNodes[index])),
       timer_(loop, [this] { tick(); }) {
     mount_.abort();
@@ -50,6 +51,8 @@ bool NodeProgram::open() {
     storage_ = std::move(storage).value();
     if (names_.mutant == Mutant::forget_intents) {
         storage_->intents = std::make_unique<ForgetfulIntents>(std::move(storage_->intents));
+    } else if (names_.mutant == Mutant::keep_intents) {
+        storage_->intents = std::make_unique<HoardingIntents>(std::move(storage_->intents));
     }
     Replica::Options replica;
     replica.idle_rounds = names_.idle_rounds;
@@ -138,6 +141,7 @@ std::unique_ptr<PeerLink> NodeProgram::meddle(std::unique_ptr<PeerLink> link) {
 }
 
 void NodeProgram::on_session(std::unique_ptr<PeerLink> link, const PeerHello&) noexcept {
+    leaks_.on_session();
     node_->on_session(meddle(std::move(link)));
 }
 

@@ -45,6 +45,8 @@ class NodeProgram final : public Program,
 
     // Null when the storage was refused (then `why` says it).
     [[nodiscard]] const MirrorNode* node() const noexcept { return node_.get(); }
+    // Requires: node() != nullptr.
+    [[nodiscard]] Replica& replica() const noexcept { return replica_->replica(); }
     void command(Command command) {
         node_->command(command, [](bool, const std::string&) {});
     }
@@ -73,6 +75,7 @@ class NodeProgram final : public Program,
     std::size_t index_;
     SimMount& mount_;
     bool is_shown_ = false;  // the serving mount
+    SessionLeaks leaks_;
     SessionIdentity identity_;
     std::unique_ptr<MirrorStorage> storage_;
     std::unique_ptr<EngineReplica> replica_;

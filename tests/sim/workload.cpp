@@ -66,12 +66,18 @@ Workload::Workload(World& world, const Options& options, std::function<SimMount*
 Workload::~Workload() = default;
 
 void Workload::start() {
+    stopped_ = false;
     for (const auto& client : clients_) client->schedule();
 }
 
 bool Workload::is_idle() const noexcept {
     return std::all_of(clients_.begin(), clients_.end(),
                        [](const auto& client) { return client->is_idle(); });
+}
+
+bool Workload::is_cleared() const noexcept {
+    return std::all_of(clients_.begin(), clients_.end(),
+                       [](const auto& client) { return client->is_cleared(); });
 }
 
 void Workload::verify_all(SimMount& mount) {

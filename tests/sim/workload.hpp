@@ -79,7 +79,8 @@ class Workload {
              std::function<void(const std::string&)> fail);
     ~Workload();
 
-    // Clients begin no new op after stop(); is_idle() when none is on its way.
+    // Clients begin no new op after stop(); is_idle() when none is on its way. They go on with
+    // start(), once they have stopped.
     void start();
     void stop() noexcept { stopped_ = true; }
     // No new op for so long.
@@ -90,6 +91,10 @@ class Workload {
     // A person has chosen a copy, whatever it lacks.
     void anything_may_be_lost();
     [[nodiscard]] bool is_idle() const noexcept;
+    // From here on clients only remove what they have made, or again work as ever.
+    void clear_away(bool only) noexcept { clears_away_ = only; }
+    // Their directories are empty, and every outcome is known.
+    [[nodiscard]] bool is_cleared() const noexcept;
     // Every client looks at everything through this mount. Requires: is_idle().
     void verify_all(SimMount& mount);
     [[nodiscard]] std::uint64_t acknowledged() const noexcept { return acknowledged_; }
@@ -110,6 +115,7 @@ class Workload {
     std::function<void(const std::string&)> fail_;
     std::vector<std::unique_ptr<Client>> clients_;
     bool stopped_ = false;
+    bool clears_away_ = false;
     Instant rests_until_;
     std::uint64_t acknowledged_ = 0;
     std::uint64_t synced_ = 0, refused_ = 0, failed_ = 0;

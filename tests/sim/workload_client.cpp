@@ -85,9 +85,9 @@ void Workload::Client::begin(SimMount& mount) {
     }
     const std::optional<ObjectId> own = id_of(mount, kRootObject, directory_);
     if (!own) return;
-    std::optional<Change> change = random_change();
+    std::optional<Change> change = owner_.clears_away_ ? removal() : random_change();
     if (change) return submit(mount, *own, std::move(*change));
-    if (tree_.files.empty()) return;
+    if (tree_.files.empty() || owner_.clears_away_) return;
     // Several at once on one file: their order shows.
     Tree working = tree_;
     const std::string name = random_file();
@@ -281,6 +281,20 @@ std::optional<Change> Workload::Client::random_change() {
         default:
             return std::nullopt;
     }
+}
+
+std::optional<Change> Workload::Client::removal() const {
+    Change change;
+    if (!tree_.files.empty()) {
+        change.kind = Change::Kind::unlink;
+        change.name = tree_.files.begin()->first;
+    } else if (!tree_.directories.empty()) {
+        change.kind = Change::Kind::remove_directory;
+        change.name = *tree_.directories.begin();
+    } else {
+        return std::nullopt;
+    }
+    return change;
 }
 
 std::optional<Change> Workload::Client::random_rename(const std::string& name) {

@@ -20,6 +20,10 @@ class Workload::Client {
 
     void schedule();
     [[nodiscard]] bool is_idle() const noexcept { return waiting_ == 0; }
+    [[nodiscard]] bool is_cleared() const noexcept {
+        return is_idle() && !uncertain_ && pending_.empty() && tree_.files.empty() &&
+               tree_.directories.empty();
+    }
     void verify(SimMount& mount) {
         if (made_ || !pending_.empty()) look(mount);
     }
@@ -42,6 +46,7 @@ class Workload::Client {
     std::string random_file();
     std::string fresh_name() { return "n" + std::to_string(++names_made_); }
     std::optional<Change> random_change();
+    std::optional<Change> removal() const;
     std::optional<Change> random_rename(const std::string& name);
     std::optional<Change> random_directory();
     Change random_edit(const Tree& tree, const std::string& name);

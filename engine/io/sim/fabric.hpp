@@ -71,6 +71,10 @@ class Fabric {
     // Every connection between the two is reset at both ends.
     void reset_streams(Node& a, Node& b) noexcept;
     [[nodiscard]] std::size_t connection_count() const noexcept { return connections_.size(); }
+    // Listeners, datagram sockets, and attempts to connect.
+    [[nodiscard]] std::size_t socket_count() const noexcept {
+        return listeners_.size() + sockets_.size() + attempts_.size();
+    }
 
     // --- For Node ----------------------------------------------------------------------------
     void add_address(Node& node, const SocketAddress& ip, std::uint8_t network) noexcept;

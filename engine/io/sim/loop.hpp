@@ -30,6 +30,10 @@ class SimLoop final : public Loop {
     // The process ends itself (exit(), a failed assertion): as Node::kill_process.
     void exit() noexcept { node_.kill_process(); }
     [[nodiscard]] std::size_t running_timers() const noexcept { return timers_.size(); }
+    // Tasks posted and transfers begun, not finished yet.
+    [[nodiscard]] std::size_t unfinished() const noexcept {
+        return posted_.size() + pending_.size() + stuck_jobs_.size();
+    }
 
     [[nodiscard]] Instant now() const noexcept override { return node_.monotonic_now(); }
     [[nodiscard]] WallTime wall_time() const noexcept override { return node_.wall_now(); }

@@ -91,6 +91,10 @@ class World {
 
     [[nodiscard]] std::uint64_t digest() const noexcept { return trace_.digest(); }
     [[nodiscard]] std::uint64_t event_count() const noexcept { return event_count_; }
+    // Scheduled, and neither executed nor cancelled.
+    [[nodiscard]] std::size_t waiting_events() const noexcept {
+        return slots_.size() - free_slots_.size();
+    }
     // The last events and log lines, readable; print it when a run fails, with the seed.
     [[nodiscard]] std::string trace_text() const;
     void note(EventOwner owner, EventKind kind, std::string_view text) noexcept;
