@@ -3,26 +3,22 @@
 // whoever serves, whole; what is a node's own is never on the other (docs/exclude.md). Beside the
 // publishers the ordinary clients work.
 //
-// GEMEL_SEED=N runs one seed and prints its last events when it fails; GEMEL_SEEDS=N runs the first
-// N.
+// Which seeds: seeds.hpp.
 #include "tests/sim/cluster.hpp"
 #include "tests/sim/node_program.hpp"
 #include "tests/sim/publishers.hpp"
+#include "tests/sim/seeds.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <iostream>
+#include <string>
+#include <vector>
 
 namespace gemel::sim {
 namespace {
 
 constexpr std::uint64_t kSeedsDefault = 20;
-
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-    const char* text = std::getenv(variable);
-    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 class Campaign {
    public:
@@ -130,21 +126,18 @@ class Campaign {
 };
 
 TEST(ExcludeCluster, LosesNothingPublishedAndKeepsNamesApart) {
-    const std::uint64_t one = number_from("GEMEL_SEED", 0);
-    const std::uint64_t first = one != 0 ? one : number_from("GEMEL_FIRST", 1);
-    const std::uint64_t last =
-        one != 0 ? one : first + number_from("GEMEL_SEEDS", kSeedsDefault) - 1;
+    const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::exclude, kSeedsDefault);
     std::uint64_t published = 0;
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
+    for (const std::uint64_t seed : seeds) {
         Campaign campaign(seed);
         const std::string failure = campaign.run();
         published += campaign.published();
         if (failure.empty()) continue;
-        if (one != 0) std::cerr << campaign.trace() << '\n';
+        if (is_one_seed()) std::cerr << campaign.trace() << '\n';
         ADD_FAILURE() << "GEMEL_SEED=" << seed << ": " << failure;
     }
-    std::cout << last - first + 1 << " seeds, " << published << " versions published\n";
-    EXPECT_GT(published, (last - first + 1) * 5);
+    std::cout << seeds.size() << " seeds, " << published << " versions published\n";
+    EXPECT_GT(published, seeds.size() * 5);
 }
 
 }  // namespace

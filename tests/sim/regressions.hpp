@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Seeds that once found a fault; every run of their campaign begins with them. Whoever fixes what a
+// seed has found adds a line, in the commit of the fix, and none is ever removed. A change of what
+// a campaign does changes what its seeds do: then an old line is one seed more, chosen by nobody.
+#pragma once
+
+#include <cstdint>
+
+namespace gemel::sim {
+
+enum class CampaignName : unsigned char { single_faults, two_faults, written_apart, exclude };
+
+struct Regression {
+    CampaignName campaign;
+    std::uint64_t seed;
+    const char* found;  // the fault, or the subject of the commit that fixed it
+};
+
+inline constexpr const char* kFailedLog = "an intent log that had failed once stayed failed";
+inline constexpr const char* kShortWrite = "blocks of a short write stayed allocated on the peer";
+
+inline constexpr Regression kRegressions[] = {
+    {CampaignName::single_faults, 61, kFailedLog},
+    {CampaignName::single_faults, 412, kFailedLog},
+    {CampaignName::single_faults, 80, kShortWrite},
+    {CampaignName::single_faults, 81, kShortWrite},
+    {CampaignName::single_faults, 259, kShortWrite},
+    {CampaignName::single_faults, 572, kShortWrite},
+};
+
+}  // namespace gemel::sim
