@@ -180,12 +180,19 @@ Status Following::on_intend(Bytes payload) noexcept {
     return Status();
 }
 
+// Nobody waits for the outcome of a sync any more.
+bool Following::is_over(std::uint64_t session, Status outcome) noexcept {
+    if (session == session_) return failed_;
+    if (!outcome.ok()) context_.disk_failed(outcome);
+    return true;
+}
+
 Status Following::on_sync(Bytes payload) noexcept {
     const Result<SyncRequest> request = decode_sync(payload);
     if (!request.ok()) return request.status();
     if (!context_.volume_exists(request->volume)) return Status(Code::corrupt);
     auto done = [this, token = request->token, session = session_](Status status) {
-        if (session != session_ || failed_) return;
+        if (is_over(session, status)) return;
         if (!status.ok()) {
             fail(as_disk_failure(status), "a sync failed on this node's disk");
             return;
@@ -207,7 +214,7 @@ Status Following::on_round(Bytes payload) noexcept {
     open_round_ = round.value();
     own_round_ = context_.intents.begin_round();
     syncs_.sync_everything([this, number = round.value(), session = session_](Status status) {
-        if (session != session_ || failed_) return;
+        if (is_over(session, status)) return;
         if (status.ok()) {
             context_.send_number(FrameType::round_synced, number);
         } else {

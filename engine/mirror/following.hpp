@@ -35,6 +35,7 @@ class Following {
     Status apply_op(Bytes payload) noexcept;
     Status on_intend(Bytes payload) noexcept;
     Status on_sync(Bytes payload) noexcept;
+    [[nodiscard]] bool is_over(std::uint64_t session, Status outcome) noexcept;
     Status on_round(Bytes payload) noexcept;
     Status on_round_durable(Bytes payload) noexcept;
     void schedule_ack() noexcept;

@@ -25,6 +25,7 @@ class Replica::Impl final : public PeerLinkHandler {
           serving(context, syncs),
           following(context, syncs),
           rounds(context, syncs, [this] { return serving.take_activity(); }) {
+        context.disk_failed = [this](Status status) { note_disk_failure(as_disk_failure(status)); };
         for (const auto& volume : volumes) {
             // In a turn of its own: an op is being looked at or carried out, and the owner may end
             // the service when told.
@@ -43,6 +44,9 @@ class Replica::Impl final : public PeerLinkHandler {
     void take_link(std::unique_ptr<PeerLink> link) noexcept;
     void end_session() noexcept;
     void release_orphans() noexcept;
+    void note_disk_failure(Status status) noexcept;
+    void tell_kept_failure() noexcept;
+    void fail_locally(Status reason, const std::string& what) noexcept;
     [[nodiscard]] bool follows() const noexcept {
         return context.role == ReplicaRole::secondary || context.role == ReplicaRole::target;
     }
@@ -57,6 +61,8 @@ class Replica::Impl final : public PeerLinkHandler {
 
    private:
     Status serve_frame(FrameType type, Bytes payload) noexcept;
+
+    Status kept_failure_;  // of the disk, while idle
 };
 
 void Replica::Impl::take_link(std::unique_ptr<PeerLink> link) noexcept {
@@ -99,6 +105,28 @@ void Replica::Impl::release_orphans() noexcept {
             serving.submit(*release);
         }
     }
+}
+
+void Replica::Impl::fail_locally(Status reason, const std::string& what) noexcept {
+    if (follows()) {
+        following.fail(reason, what);
+    } else {
+        context.local_failure(reason, what);
+    }
+}
+
+void Replica::Impl::note_disk_failure(Status status) noexcept {
+    if (context.role == ReplicaRole::idle) {
+        kept_failure_ = status;
+    } else {
+        fail_locally(status, "written data were lost on this node's disk");
+    }
+}
+
+// Not inside the call that begins the service.
+void Replica::Impl::tell_kept_failure() noexcept {
+    const Status failure = std::exchange(kept_failure_, Status());
+    if (!failure.ok()) context.loop.post([this, failure] { note_disk_failure(failure); });
 }
 
 Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
@@ -209,6 +237,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     impl_->serving.begin_alone(continues);
     impl_->rounds.start();
     if (!continues) impl_->release_orphans();
+    impl_->tell_kept_failure();
 }
 
 void Replica::history_stored(Status status) noexcept { impl_->serving.history_stored(status); }
@@ -240,11 +269,7 @@ void Replica::hold_answers() noexcept { impl_->serving.hold_answers(); }
 void Replica::report_resync_complete() noexcept { impl_->context.events.on_resync_complete(); }
 
 void Replica::fail_locally(Status reason, const std::string& what) noexcept {
-    if (impl_->follows()) {
-        impl_->following.fail(reason, what);
-    } else {
-        impl_->context.local_failure(reason, what);
-    }
+    impl_->fail_locally(reason, what);
 }
 
 void Replica::note_read_failure(Status status) noexcept {
@@ -270,6 +295,7 @@ void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) no
     impl_->context.intents.recover();
     impl_->following.begin();
     impl_->take_link(std::move(link));
+    impl_->tell_kept_failure();
 }
 
 void Replica::promote_to_secondary() noexcept {

@@ -5,6 +5,7 @@
 
 #include "engine/mirror/replica.hpp"
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,6 +40,9 @@ struct ReplicaContext {
     std::vector<DirtyMap> dirty;  // one a volume
     ReplicaCounters counters;
     ByteBuffer scratch;  // for encoding a frame; never kept across a call
+    // The disk failed in something that no op, session or service waits for (any more). The kernel
+    // says so once: it is told now, or while idle at the beginning of the next service.
+    std::function<void(Status)> disk_failed;
 
     [[nodiscard]] bool volume_exists(std::uint16_t index) const noexcept {
         return index < volumes.size();

@@ -27,9 +27,10 @@ void Rounds::stop() noexcept {
 
 void Rounds::tick() noexcept {
     timer_.start(context_.options.sync_interval);
+    if (number_ != 0) return;
     // After the last change a few more rounds let the idle intents run out.
     quiet_ticks_ = take_activity_() ? 0 : quiet_ticks_ + 1;
-    if (number_ == 0 && quiet_ticks_ <= context_.options.idle_rounds + 1) begin();
+    if (quiet_ticks_ <= context_.options.idle_rounds + 1) begin();
 }
 
 void Rounds::run_now(std::function<void(Status)> done) noexcept {
@@ -46,7 +47,10 @@ void Rounds::begin() noexcept {
     peer_done_ = !with_peer_;
     if (with_peer_) context_.send_number(FrameType::round, number_);
     syncs_.sync_everything([this, generation = generation_](Status status) {
-        if (generation != generation_) return;
+        if (generation != generation_) {
+            if (!status.ok()) context_.disk_failed(status);
+            return;
+        }
         if (status.ok()) {
             local_done_ = true;
             finish_if_done();

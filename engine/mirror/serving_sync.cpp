@@ -54,7 +54,10 @@ void Serving::send_sync(const PendingSync& sync) noexcept {
 void Serving::local_sync_done(std::uint64_t token, Status status) noexcept {
     const auto sync = std::find_if(pending_syncs_.begin(), pending_syncs_.end(),
                                    [&](const PendingSync& one) { return one.token == token; });
-    if (sync == pending_syncs_.end()) return;  // answered by stop()
+    if (sync == pending_syncs_.end()) {  // answered by stop()
+        if (!status.ok()) context_.disk_failed(status);
+        return;
+    }
     if (status.ok()) {
         sync->local_done = true;
         finish_syncs(Status());
