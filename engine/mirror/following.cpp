@@ -104,6 +104,7 @@ void Following::drain(ResyncParty* party) noexcept {
 }
 
 Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+    syncs_.relieve();
     switch (type) {
         case FrameType::op:
             return apply_op(payload);

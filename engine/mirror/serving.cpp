@@ -202,6 +202,7 @@ void Serving::note_activity(ClientOp& client) noexcept {
     if (sets_time_itself(client.op.kind)) client.op.modified = context_.loop.wall_time();
     activity_ = true;
     ++context_.counters.ops_executed;
+    syncs_.relieve();
 }
 
 void Serving::execute(ClientOp& client) noexcept {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/mirror/sync_runner.hpp"
 
+#include "engine/base/probe.hpp"
+
+#include <algorithm>
 #include <utility>
 
 namespace gemel {
@@ -76,6 +79,19 @@ void SyncRunner::sync_everything(std::function<void(Status)> done) noexcept {
     job.file_system = true;
     job.callback = std::move(done);
     context_.loop.offload(job);
+}
+
+void SyncRunner::relieve() noexcept {
+    const auto wants_sync = [](const auto& volume) { return volume->wants_sync(); };
+    if (relieving_ || std::none_of(context_.volumes.begin(), context_.volumes.end(), wants_sync)) {
+        return;
+    }
+    GEMEL_PROBE("sync runner: synced before the descriptors run out");
+    relieving_ = true;
+    sync_everything([this](Status status) {
+        relieving_ = false;
+        if (!status.ok()) context_.disk_failed(status);
+    });
 }
 
 void SyncRunner::finish(SyncJob& job) noexcept {

@@ -21,6 +21,9 @@ class SyncRunner {
     // syncfs of every volume's file system and of its index's. A failure is final: the kernel
     // reports a lost page once.
     void sync_everything(std::function<void(Status)> done) noexcept;
+    // Called where data are written: once most descriptors kept open hold data not yet synced,
+    // syncs everything, so that it need not be done on the loop when they run out.
+    void relieve() noexcept;
 
    private:
     class SyncJob;
@@ -31,6 +34,7 @@ class SyncRunner {
     ReplicaContext& context_;
     std::vector<std::unique_ptr<SyncJob>> jobs_;
     std::vector<SyncJob*> idle_;
+    bool relieving_ = false;
 };
 
 }  // namespace gemel

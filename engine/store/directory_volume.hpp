@@ -139,8 +139,8 @@ class DirectoryVolume {
     // has ended well. Names and data up to the mark need no sync of their own any more.
     [[nodiscard]] virtual std::uint64_t sync_mark() const noexcept = 0;
     virtual void names_synced(std::uint64_t mark) noexcept = 0;
-    // True when most descriptors kept open hold data not yet synced: a round now, off the loop,
-    // spares a sync of the whole file system on the loop when they run out.
+    // True when most descriptors kept open hold data not yet synced: a sync of everything now, off
+    // the loop, spares one on the loop when they run out.
     [[nodiscard]] virtual bool wants_sync() const noexcept = 0;
     // Called (inside a call on the volume) when such a sync on the loop failed: none of what was
     // written since the last good one can be relied on.
