@@ -31,9 +31,7 @@ class Replica::Impl final : public PeerLinkHandler {
             // the service when told.
             volume->set_writeback_failure_handler([this](Status status) {
                 context.loop.post([this, alive = std::weak_ptr<bool>(alive), status] {
-                    if (alive.expired()) return;
-                    context.local_failure(as_disk_failure(status),
-                                          "written data were lost on this node's disk");
+                    if (!alive.expired()) note_disk_failure(as_disk_failure(status));
                 });
             });
         }
@@ -126,7 +124,10 @@ void Replica::Impl::note_disk_failure(Status status) noexcept {
 // Not inside the call that begins the service.
 void Replica::Impl::tell_kept_failure() noexcept {
     const Status failure = std::exchange(kept_failure_, Status());
-    if (!failure.ok()) context.loop.post([this, failure] { note_disk_failure(failure); });
+    if (failure.ok()) return;
+    context.loop.post([this, still_there = std::weak_ptr<bool>(alive), failure] {
+        if (!still_there.expired()) note_disk_failure(failure);
+    });
 }
 
 Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
