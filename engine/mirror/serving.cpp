@@ -249,6 +249,10 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
         execution_failed(client, status);
         return;
     }
+    if (op.resolved.nothing_changed) {
+        answer_after_shipped(client);
+        return;
+    }
     const PeerPart part(op);
     // An object that is published here was not sent before, because it can't be.
     if (op.scope != Scope::publishes && context_.shipping && can_ship(map_of(op), part.op())) {
@@ -262,6 +266,15 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
     mark(map_of(op), part.op());
     ++context_.counters.ops_marked;
     complete(client, Status());
+}
+
+// For an op that leaves nothing to ship: it may only stand on changes that both nodes hold.
+void Serving::answer_after_shipped(ClientOp& client) noexcept {
+    if (shipped_.empty()) {
+        complete(client, Status());
+    } else {
+        record(next_number_ - 1, &client, Status(), client.op);
+    }
 }
 
 void Serving::execution_failed(ClientOp& client, Status status) noexcept {

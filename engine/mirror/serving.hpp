@@ -115,6 +115,7 @@ class Serving {
     void execute(ClientOp& client) noexcept;
     void execute_then_ship(ClientOp& client) noexcept;
     void execute_local(ClientOp& client) noexcept;
+    void answer_after_shipped(ClientOp& client) noexcept;
     void execution_failed(ClientOp& client, Status status) noexcept;
     void answer_failed(ClientOp& client, Status status) noexcept;
     void report_disk_failure(Status status) noexcept;

@@ -84,6 +84,7 @@ struct Op {
         // unlink: that was the last name and nobody has it open; release_orphan: it had no name.
         bool object_gone = false;
         bool replaced_gone = false;
+        bool nothing_changed = false;  // set_attributes: but for the change time (st_ctime)
         ByteBuffer access_acl, default_acl;  // create: system.posix_acl_*, empty where none
     } resolved;
 };

@@ -37,6 +37,8 @@ Status TreeVolume::execute_attributes(Op& op) noexcept {
     if (!file.ok()) return file.status();
     const Result<FileStat> before = vfs_.stat(file.value());
     if (!before.ok()) return before.status();
+    // A change of owner takes capabilities away, even one to the same owner.
+    const bool loses_capability = (op.mask & kSetOwner) != 0 && has_capability(file.value());
     FileStat wanted = before.value();
     wanted.mode = op.mode;
     wanted.uid = op.uid;
@@ -59,7 +61,15 @@ Status TreeVolume::execute_attributes(Op& op) noexcept {
     const Result<FileStat> after = vfs_.stat(file.value());
     if (!after.ok()) return after.status();
     resolve_object(after.value(), op);
+    op.resolved.nothing_changed = !loses_capability && after->mode == before->mode &&
+                                  after->uid == before->uid && after->gid == before->gid &&
+                                  after->accessed == before->accessed &&
+                                  after->modified == before->modified;
     return Status();
+}
+
+bool TreeVolume::has_capability(Fd file) noexcept {
+    return vfs_.get_xattr(file, kCapabilityAttribute, {}).ok();
 }
 
 Status TreeVolume::apply_attributes(const Op& op) noexcept {

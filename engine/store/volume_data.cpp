@@ -13,8 +13,6 @@ namespace gemel {
 
 namespace {
 
-constexpr std::string_view kCapabilityAttribute = "security.capability";
-
 bool is_allocation_known(std::uint32_t mode) noexcept {
     switch (mode) {
         case 0:
@@ -170,8 +168,7 @@ Status TreeVolume::clear_set_id(Fd file) noexcept {
     // Without group execution the bit meant mandatory locking, and stays.
     if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
     if (mode != stat->mode) GEMEL_TRY(vfs_.set_mode(file, mode & 07777));
-    const Result<std::size_t> capability = vfs_.get_xattr(file, kCapabilityAttribute, {});
-    return capability.ok() ? vfs_.remove_xattr(file, kCapabilityAttribute) : Status();
+    return has_capability(file) ? vfs_.remove_xattr(file, kCapabilityAttribute) : Status();
 }
 
 Status TreeVolume::execute_data(Op& op) noexcept {

@@ -24,6 +24,8 @@
 
 namespace gemel {
 
+inline constexpr std::string_view kCapabilityAttribute = "security.capability";
+
 class TreeVolume final : public DirectoryVolume {
    public:
     TreeVolume(Loop& loop, LogSink& log, Fd root, const Options& options) noexcept;
@@ -240,6 +242,7 @@ class TreeVolume final : public DirectoryVolume {
     Status copy(Fd file, const Op& op, std::uint64_t& done) noexcept;
     Status allocate(Fd file, const Op& op) noexcept;
     Status clear_set_id(Fd file) noexcept;
+    bool has_capability(Fd file) noexcept;
     void resolve_time(Op& op) noexcept;
 
     // volume_attributes.cpp

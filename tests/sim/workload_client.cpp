@@ -336,6 +336,8 @@ Change Workload::Client::random_edit(const Tree& tree, const std::string& name) 
         case 1:
             change.kind = Change::Kind::set_mode;
             change.mode = static_cast<std::uint32_t>(prng().below(01000));
+            // What it is already is answered without being shipped.
+            if (change.mode < 0200) change.mode = file.mode;
             return change;
         case 2:
             change.kind = Change::Kind::set_colour;

@@ -122,6 +122,30 @@ TEST_P(DirectoryVolumeMirror, AttributesOfEveryType) {
     expect_equal_trees();
 }
 
+TEST_P(DirectoryVolumeMirror, ChangesOfAttributesToWhatTheyAreLeaveNothingToShip) {
+    const ObjectId file = make_file(kRootObject, "file", "x");
+    const auto changes_nothing = [&](unsigned mask, std::uint32_t mode, std::uint32_t uid) {
+        Op request = op(OpKind::set_attributes);
+        request.object = file;
+        request.mask = static_cast<std::uint8_t>(mask);
+        request.mode = mode;
+        request.uid = uid;
+        request.gid = 7;
+        request.accessed = request.modified = {1'500'000'000, 1};
+        EXPECT_TRUE(both(request).ok());
+        return request.resolved.nothing_changed;
+    };
+    EXPECT_FALSE(changes_nothing(kSetOwner, 0, 7));
+    EXPECT_TRUE(changes_nothing(kSetOwner, 0, 7));
+    EXPECT_FALSE(changes_nothing(kSetMode, 04711, 0));
+    EXPECT_TRUE(changes_nothing(kSetMode, 04711, 0));
+    EXPECT_FALSE(changes_nothing(kSetOwner, 0, 7)) << "it takes the set-id bit away";
+    EXPECT_FALSE(changes_nothing(kSetAccessed, 0, 0));
+    EXPECT_FALSE(changes_nothing(kSetModified, 0, 0));
+    EXPECT_TRUE(changes_nothing(kSetOwner | kSetMode | kSetAccessed | kSetModified, 0711, 7));
+    expect_equal_trees();
+}
+
 TEST_P(DirectoryVolumeMirror, ExtendedAttributes) {
     const ObjectId file = make_file(kRootObject, "file", "x");
     ASSERT_TRUE(set_xattr(file, "user.one", "1").ok());
