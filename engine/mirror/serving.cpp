@@ -158,21 +158,32 @@ void Serving::history_stored(Status status) noexcept {
     schedule_publications();
 }
 
+// The time of a mirrored directory is put back after the change of an excluded name in it; a crash
+// in between would leave it different.
+void Serving::add_kept_times(const Op& op, IntentSet& set) noexcept {
+    for (const ObjectId directory : {op.parent, op.new_parent}) {
+        if (directory.is_none() || volume_of(op).is_local(directory)) continue;
+        set.add({directory, IntentKey::kAttributes, op.volume});
+    }
+}
+
 // True: all intents of the op are durable. Else they are noted for the next commit.
 bool Serving::touch_intents(ClientOp& client) noexcept {
     Op& op = client.op;
-    if (op.scope == Scope::local) return true;
-    std::uint64_t size_now = 0;
-    if (op.kind == OpKind::truncate) {
-        const Result<Attributes> now = volume_of(op).attributes(op.object);
-        if (now.ok()) size_now = now->stat.size;
-    }
-    if (op.kind == OpKind::create) op.object = volume_of(op).next_id();
     IntentSet set;
-    const PeerPart part(op);
-    add_intents(part.op(), size_now, context_.intents, set);
-    if (context_.intents.touch(set.keys())) return true;
-    if (context_.shipping) {
+    if (op.scope != Scope::mirrored) add_kept_times(op, set);
+    if (op.scope != Scope::local) {
+        std::uint64_t size_now = 0;
+        if (op.kind == OpKind::truncate) {
+            const Result<Attributes> now = volume_of(op).attributes(op.object);
+            if (now.ok()) size_now = now->stat.size;
+        }
+        if (op.kind == OpKind::create) op.object = volume_of(op).next_id();
+        const PeerPart part(op);
+        add_intents(part.op(), size_now, context_.intents, set);
+    }
+    if (set.keys().empty() || context_.intents.touch(set.keys())) return true;
+    if (context_.shipping && op.scope != Scope::local) {
         // Sent ahead, so that the peer's log is written while ours is.
         context_.scratch.clear();
         encode_intents(set.keys(), context_.scratch);

@@ -104,6 +104,7 @@ class Serving {
     void schedule_pump() noexcept;
     void pump() noexcept;
     Status judge(Op& op) noexcept;
+    void add_kept_times(const Op& op, IntentSet& set) noexcept;
     bool touch_intents(ClientOp& client) noexcept;
     bool need_history() noexcept;
     void request_commit() noexcept;
