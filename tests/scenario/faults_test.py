@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds of faults at random moments against two real nodes that are being written to: while both
-are in sync, in the middle of a resync, in the middle of a swap. After each round nothing that was
-acknowledged may be missing where the mirror is served, and after the last one both copies must be
-equal. GEMEL_ROUNDS sets how many (default 8); GEMEL_SEED repeats a run."""
+"""Rounds of faults at random moments against two real nodes that are being written to: while files
+are written, while they are renamed, in the middle of a resync, in the middle of a swap. After each
+round nothing that was acknowledged may be missing where the mirror is served, and after the last
+one both copies must be equal. Every fault meets every moment once before any does again.
+GEMEL_ROUNDS sets how many (default 8); GEMEL_SEED repeats a run."""
 
 import os
 import pathlib
@@ -23,6 +24,10 @@ PYTHON = "/usr/bin/python3"
 ROUNDS = int(os.environ.get("GEMEL_ROUNDS", "8"))
 SEED = int(os.environ.get("GEMEL_SEED", str(random.SystemRandom().randrange(10**6))))
 BALLAST = 96 << 20   # written before a resync, so that there is a middle to hit
+
+
+class BrokenPromise(AssertionError):
+    """Something acknowledged is missing, or the copies differ."""
 
 
 class Faults:
@@ -97,6 +102,7 @@ class Rounds:
     def __init__(self, lab, chance):
         self.lab = lab
         self.chance = chance
+        self.deck = []   # moments and faults still to be played before they all come again
         self.faults = Faults(lab)
         self.log = lab.root / "acknowledged"
         self.log.touch()
@@ -107,8 +113,9 @@ class Rounds:
                                                    stdout=subprocess.DEVNULL,
                                                    stderr=subprocess.DEVNULL))
 
-    def write_on(self, node):
-        self.spawn(node, PYTHON, str(HERE / "recorder.py"), "write", DATA_PATH, str(self.log))
+    def write_on(self, node, kinds="awfmxd"):
+        self.spawn(node, PYTHON, str(HERE / "recorder.py"), "write", DATA_PATH, str(self.log),
+                   kinds)
 
     def end_processes(self):
         for process in self.processes:
@@ -121,7 +128,7 @@ class Rounds:
         result = self.lab[node].inside(PYTHON, str(HERE / "recorder.py"), "check", DATA_PATH,
                                        str(self.log), check=False)
         if result.returncode not in (0, 2):
-            raise AssertionError(f"{what}: {result.stdout}{result.stderr}")
+            raise BrokenPromise(f"{what}: {result.stdout}{result.stderr}")
         return result.returncode == 0
 
     def check_healed(self, what):
@@ -140,11 +147,17 @@ class Rounds:
 
     # --- The moments at which a fault comes ---------------------------------------------------
 
-    def while_in_sync(self, serving, other):
+    def while_writing(self, serving, other):
+        self.write_on(serving, "aw")
+        time.sleep(self.chance.uniform(0.1, 1.0))
+
+    def while_renaming(self, serving, other):
+        self.write_on(serving, "fmxd")
         time.sleep(self.chance.uniform(0.1, 1.0))
 
     def while_resyncing(self, serving, other):
         """The other node was away and is being filled, while more is written."""
+        self.write_on(serving)
         self.lab[other].kill_daemon()
         self.lab.wait_state(serving, "alone")
         ballast = os.path.join(DATA_PATH, "ballast")
@@ -155,20 +168,25 @@ class Rounds:
         time.sleep(self.chance.uniform(0.0, 0.5))
 
     def while_swapping(self, serving, other):
+        self.write_on(serving)
         asked = self.chance.choice((serving, other))
         self.spawn(asked, str(self.lab.binaries / "gemel"), "--run",
                    str(self.lab[asked].run_directory), "swap", "data")
         time.sleep(self.chance.uniform(0.0, 0.6))
 
-    MOMENTS = (while_in_sync, while_resyncing, while_swapping)
+    MOMENTS = (while_writing, while_renaming, while_resyncing, while_swapping)
+
+    def deal(self):
+        if not self.deck:
+            self.deck = [(moment, fault) for moment in self.MOMENTS for fault in FAULTS]
+            self.chance.shuffle(self.deck)
+        return self.deck.pop()
 
     def play(self, number):
+        moment, name = self.deal()
         serving, other = self.lab.wait_pair()
-        moment = self.chance.choice(self.MOMENTS)
-        name = self.chance.choice(FAULTS)
         what = f"round {number}, {name} {moment.__name__} ({serving} serves)"
         print(what, flush=True)
-        self.write_on(serving)
         moment(self, serving, other)
         end = getattr(self.faults, name)(serving, other)
         time.sleep(self.chance.uniform(0.1, 3.0))
@@ -184,6 +202,20 @@ class Rounds:
         self.check_healed(f"{what}, healed")
 
 
+    def end(self):
+        for node in self.faults.paused:
+            self.lab[node].daemon.send_signal(signal.SIGCONT)
+        self.end_processes()
+
+    def compare_copies(self):
+        primary, secondary = self.lab.wait_pair()
+        self.lab.gemel(primary, "stop", "data")
+        self.lab.gemel(secondary, "stop", "data")
+        differences = compare(self.lab["alpha"].bare, self.lab["beta"].bare)
+        if differences:
+            raise BrokenPromise(f"the copies differ: {differences[:20]}")
+
+
 class FaultsTest(unittest.TestCase):
     def test_nothing_acknowledged_is_lost(self):
         print(f"GEMEL_SEED={SEED} GEMEL_ROUNDS={ROUNDS}", flush=True)
@@ -194,14 +226,8 @@ class FaultsTest(unittest.TestCase):
                 for number in range(ROUNDS):
                     rounds.play(number)
             finally:
-                for node in rounds.faults.paused:
-                    lab[node].daemon.send_signal(signal.SIGCONT)
-                rounds.end_processes()
-            primary, secondary = lab.wait_pair()
-            lab.gemel(primary, "stop", "data")
-            lab.gemel(secondary, "stop", "data")
-            differences = compare(lab["alpha"].bare, lab["beta"].bare)
-            self.assertEqual(differences[:20], [])
+                rounds.end()
+            rounds.compare_copies()
 
 
 if __name__ == "__main__":

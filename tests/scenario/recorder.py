@@ -3,7 +3,7 @@
 """Writes numbered, checksummed records into a mirrored directory and logs each acknowledgement
 outside it; afterwards says whether a survivor holds everything that was acknowledged.
 
-usage: recorder.py write DIRECTORY ACK_LOG    until killed or the directory fails
+usage: recorder.py write DIRECTORY ACK_LOG [KINDS]   until killed or the directory fails
        recorder.py check DIRECTORY ACK_LOG    exit 1 and a sentence when something is missing, 2
                                               when the directory cannot be read
 
@@ -93,7 +93,7 @@ STEPS = (("a", append), ("w", write_over), ("f", replace), ("m", move), ("x", ex
          ("d", remove))
 
 
-def write(directory, log_path):
+def write(directory, log_path, kinds):
     log = os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     with open(log_path, encoding="ascii") as past:
         number = 1 + max((int(line.split()[1]) for line in past), default=0)
@@ -106,6 +106,8 @@ def write(directory, log_path):
         return 0
     while True:
         for kind, step in STEPS:
+            if kind not in kinds:
+                continue
             try:
                 step(directory, number)
             except OSError as error:
@@ -210,6 +212,8 @@ def check(directory, log_path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in ("write", "check"):
-        sys.exit(__doc__)
-    sys.exit((write if sys.argv[1] == "write" else check)(sys.argv[2], sys.argv[3]))
+    if len(sys.argv) == 4 and sys.argv[1] == "check":
+        sys.exit(check(*sys.argv[2:]))
+    if len(sys.argv) in (4, 5) and sys.argv[1] == "write":
+        sys.exit(write(*sys.argv[2:4], sys.argv[4] if len(sys.argv) == 5 else "awfmxd"))
+    sys.exit(__doc__)
