@@ -61,12 +61,13 @@ class Witness final : private SessionHandler {
         acceptor_ = std::move(acceptor).value();
     }
     RegisterStore& store() { return *store_; }
+    [[nodiscard]] std::size_t open_sessions() const { return server_->session_count(); }
     int sessions = 0;
 
    private:
     void on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept override {
         ++sessions;
-        server_->on_session(std::move(link), peer.cluster, peer.node);
+        server_->on_session(std::move(link), peer.cluster, peer.node, peer.mirror);
     }
 
     std::vector<SessionIdentity> identities_;
@@ -80,6 +81,9 @@ struct Asker {
     Asker(sim::World& world, const std::string& cluster, const std::string& name,
           std::uint8_t number)
         : node(add(world, name, number)), identity(identity_of(cluster, name)) {
+        start();
+    }
+    void start() {
         arbiter = std::make_unique<WitnessArbiter>(node.start(), node.log(), identity,
                                                    sim::ipv4(10, 0, 0, 9, kPort), "db");
     }
@@ -260,6 +264,20 @@ TEST_F(WitnessTest, AFailedDiskIsSaidAndSettlesNothing) {
 }
 
 // Questions that are none end the session, and only it.
+// It never ended its connection, and nothing is sent to it by itself that would show it.
+TEST_F(WitnessTest, ANodeThatLostItsPowerLeavesNoSessionBehind) {
+    EXPECT_TRUE(read(alpha_).status.ok());
+    world_.run_for(Duration::seconds(1));
+    const std::size_t before = witness_->open_sessions();
+    for (int i = 0; i < 3; ++i) {
+        alpha_.node.power_cut();
+        alpha_.arbiter.reset();
+        alpha_.start();
+        EXPECT_TRUE(read(alpha_).status.ok());
+    }
+    EXPECT_EQ(witness_->open_sessions(), before);
+}
+
 TEST_F(WitnessTest, NonsenseEndsTheSession) {
     class Talker final : public SessionConnectorHandler, public PeerLinkHandler {
        public:
