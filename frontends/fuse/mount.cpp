@@ -52,6 +52,17 @@ unsigned long same_restrictions(const std::string& path) {
     return flags;
 }
 
+// False: errno says why.
+bool write_control(const std::string& path, std::string_view text) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+    return written == static_cast<ssize_t>(text.size());
+}
+
 // In the child of a fork; reports an errno (0: done) and ends. System calls only: other threads
 // may have held any lock.
 [[noreturn]] void write_back_and_report(const char* path, int report) noexcept {
@@ -385,7 +396,15 @@ Result<int> VolumeMount::mount_fuse(bool read_only, std::string& why) noexcept {
         ::close(device);
         return Code::conflict;
     }
+    raise_read_ahead();
     return device;
+}
+
+// The kernel's 128 KiB are an eighth of what a request may carry. Where /sys can't be written it
+// stays at those.
+void VolumeMount::raise_read_ahead() noexcept {
+    write_control("/sys/class/bdi/0:" + std::to_string(fuse_device_minor_) + "/read_ahead_kb",
+                  std::to_string(DevFuseTransport::kDataSizeMax / kKiB));
 }
 
 Status VolumeMount::abort(std::string& why) noexcept {
@@ -398,16 +417,9 @@ Status VolumeMount::abort(std::string& why) noexcept {
     }
     const std::string control =
         "/sys/fs/fuse/connections/" + std::to_string(fuse_device_minor_) + "/abort";
-    const int fd = ::open(control.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fd < 0) {
-        if (errno == ENOENT) return {};  // the connection is gone
-        return failed("abort the FUSE mount of '" + path_ + "'", why);
-    }
-    const ssize_t written = ::write(fd, "1", 1);
-    const Status status =
-        written == 1 ? Status() : failed("abort the FUSE mount of '" + path_ + "'", why);
-    ::close(fd);
-    return status;
+    if (write_control(control, "1")) return {};
+    if (errno == ENOENT) return {};  // the connection is gone
+    return failed("abort the FUSE mount of '" + path_ + "'", why);
 }
 
 Status VolumeMount::write_back(const std::string& path) noexcept {

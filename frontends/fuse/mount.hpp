@@ -95,6 +95,7 @@ class VolumeMount {
     Status attach_tree(bool covered, std::string& why) noexcept;
     [[nodiscard]] bool tree_is_path(bool covered) noexcept;
     Status cover(std::string& why) noexcept;
+    void raise_read_ahead() noexcept;
     Status detach_fuse(std::string& why) noexcept;
     int open_below() noexcept;
     Status failed(const std::string& what, std::string& why) const;

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -196,6 +197,15 @@ TEST_F(FuseMount, MappedChangesAreWrittenBackOnRequest) {
     EXPECT_TRUE(VolumeMount::write_back(volume.path("missing")).is_errno(ENOENT));
     volume.abort();
     EXPECT_FALSE(VolumeMount::write_back(volume.path("x")).ok());
+}
+
+TEST_F(FuseMount, ReadAheadFillsARequest) {
+    MountedVolume volume(base_.path());
+    struct stat info {};
+    ASSERT_EQ(::stat(volume.path().c_str(), &info), 0);  // after INIT, which may lower it
+    const std::string device =
+        std::to_string(major(info.st_dev)) + ":" + std::to_string(minor(info.st_dev));
+    EXPECT_EQ(get("/sys/class/bdi/" + device + "/read_ahead_kb"), "1024\n");
 }
 
 TEST_F(FuseMount, ReadOnlyMountShowsAndRefuses) {
