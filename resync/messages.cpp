@@ -13,7 +13,6 @@ namespace {
 
 // Largest offset of a file (loff_t).
 constexpr std::uint64_t kFileSizeMax = ~std::uint64_t{0} >> 1;
-constexpr std::size_t kXattrsMax = 65536;
 
 void put_head(ByteWriter& out, const ItemHead& head) {
     out.put(head.number);
@@ -173,6 +172,7 @@ void encode_attributes(const AttributesItem& item, ByteBuffer& payload) {
     out.put(stat.size);
     out.put(stat.accessed);
     out.put(stat.modified);
+    out.put(static_cast<std::uint8_t>(item.last));
     out.put(static_cast<std::uint32_t>(item.attributes.xattrs.size()));
     for (const auto& [name, value] : item.attributes.xattrs) {
         out.sized(name);
@@ -197,6 +197,7 @@ Result<AttributesItem> decode_attributes(Bytes payload) noexcept {
     stat.size = in.get<std::uint64_t>();
     stat.accessed = in.wall_time();
     stat.modified = in.wall_time();
+    item.last = get_flag(in);
     const auto count = in.get<std::uint32_t>();
     if (count > kXattrsMax || stat.size > kFileSizeMax || !type_valid(stat.mode)) in.fail();
     for (std::uint32_t i = 0; i < count && in.ok(); ++i) {

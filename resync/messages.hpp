@@ -21,6 +21,7 @@
 namespace gemel {
 
 inline constexpr std::size_t kResyncVolumesMax = 1024;
+inline constexpr std::size_t kXattrsMax = 65536;        // of one object
 inline constexpr std::size_t kResyncIntentsMax = 4096;  // keys in one resync_intents
 // A directory's listing is cut into frames of about this size.
 inline constexpr std::size_t kNamesFrameSize = 256 * kKiB;
@@ -72,10 +73,12 @@ void encode_names(const NamesItem& item, ByteBuffer& payload);
 Result<NamesItem> decode_names(Bytes payload) noexcept;
 
 // resync_attributes: all attributes; `make`: also what is needed to make the object, and the name
-// by which an older copy of it may be found.
+// by which an older copy of it may be found. Extended attributes that do not fit in one frame come
+// in several, equal in all else; only the last is answered, all have the same number.
 struct AttributesItem {
     ItemHead head;
     DirectoryVolume::FullAttributes attributes;
+    bool last = true;
     bool make = false;
     Bytes link_target;
     ObjectId parent;  // none: no name known

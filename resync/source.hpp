@@ -129,6 +129,7 @@ class ResyncSource final : public ResyncParty {
     void send_object(std::uint16_t volume, ObjectId object, ObjectId parent,
                      std::string_view name) noexcept;
     void send_attributes(std::uint16_t volume, ObjectId object) noexcept;
+    void send_in_parts(AttributesItem& item) noexcept;
     void content_step(std::uint16_t volume, ObjectId object) noexcept;
     bool want_step() noexcept;
     void send_hole(std::uint16_t volume, ObjectId object, const FileStat& stat,

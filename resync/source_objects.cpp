@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <string>
 #include <sys/stat.h>
+#include <utility>
 
 namespace gemel {
 
 namespace {
 
 constexpr std::uint64_t kEnd = DirtyRange::kEndOfObject;
+// A frame ends behind the extended attribute that reaches it. XFS and btrfs hold hundreds of MiB.
+constexpr std::size_t kXattrsFrameSize = kMiB;
 
 std::uint64_t round_up(std::uint64_t offset, std::uint64_t unit) noexcept {
     return (offset + unit - 1) / unit * unit;
@@ -124,9 +127,7 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
     } else {
         volumes_[volume].made.insert(object);
     }
-    frame_.clear();
-    encode_attributes(item, frame_);
-    send(FrameType::resync_attributes);
+    send_in_parts(item);
 }
 
 void ResyncSource::send_attributes(std::uint16_t volume, ObjectId object) noexcept {
@@ -139,9 +140,24 @@ void ResyncSource::send_attributes(std::uint16_t volume, ObjectId object) noexce
     item.attributes = std::move(now).value();
     item.head = new_item(Item::Kind::attributes, volume, object);
     map(volume).clear_attributes(object);
-    frame_.clear();
-    encode_attributes(item, frame_);
-    send(FrameType::resync_attributes);
+    send_in_parts(item);
+}
+
+// All in this turn, so that no op comes between.
+void ResyncSource::send_in_parts(AttributesItem& item) noexcept {
+    auto all = std::exchange(item.attributes.xattrs, {});
+    auto next = all.begin();
+    do {
+        item.attributes.xattrs.clear();
+        for (std::size_t size = 0; next != all.end() && size < kXattrsFrameSize; ++next) {
+            size += next->first.size() + next->second.size();
+            item.attributes.xattrs.push_back(std::move(*next));
+        }
+        item.last = next == all.end();
+        frame_.clear();
+        encode_attributes(item, frame_);
+        send(FrameType::resync_attributes);
+    } while (!item.last);
 }
 
 // The first dirty range: a stretch without data, a chunk, or what lies behind the end of the file.

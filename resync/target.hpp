@@ -49,6 +49,13 @@ class ResyncTarget final : public ResyncParty {
         std::unordered_map<std::string, ObjectId> entries;
     };
 
+    // Extended attributes that come in several frames.
+    struct Parts {
+        std::uint64_t number = 0;  // of the item; 0: none is coming in
+        ObjectId object;
+        std::vector<std::pair<std::string, ByteBuffer>> xattrs;
+    };
+
     Status on_plan(Bytes payload) noexcept;
     Status on_names(Bytes payload) noexcept;
     Status on_attributes(Bytes payload) noexcept;
@@ -69,6 +76,7 @@ class ResyncTarget final : public ResyncParty {
     // target_objects.cpp
     Status make(const AttributesItem& item, bool& made) noexcept;
     bool adopt(const AttributesItem& item) noexcept;
+    Status take_part(AttributesItem& item) noexcept;
     Status write_content(const ContentItem& item) noexcept;
     Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
 
@@ -85,6 +93,7 @@ class ResyncTarget final : public ResyncParty {
     bool over_ = false;
     std::uint64_t number_ = 0;  // of the last item
     Listing listing_;
+    Parts parts_;
     Chunk chunk_;
     ByteBuffer frame_;
     ByteBuffer answers_;  // of this turn

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <fcntl.h>
+#include <iterator>
 #include <limits>
 #include <linux/falloc.h>
 #include <sys/stat.h>
@@ -22,9 +23,10 @@ constexpr std::size_t kCapabilitySizeMax = 64;
 }  // namespace
 
 Status ResyncTarget::on_attributes(Bytes payload) noexcept {
-    const Result<AttributesItem> item = decode_attributes(payload);
+    Result<AttributesItem> item = decode_attributes(payload);
     if (!item.ok()) return item.status();
-    GEMEL_TRY(take_number(item->head));
+    GEMEL_TRY(take_part(item.value()));
+    if (!item->last) return Status();
     note_progress(item->head);
     DirectoryVolume& target = volume(item->head);
     bool made = false;
@@ -45,6 +47,25 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
         return Status();
     }
     answer(item->head.number, made ? Verdict::want : Verdict::ok);
+    return Status();
+}
+
+// With the last one the item has all of them.
+Status ResyncTarget::take_part(AttributesItem& item) noexcept {
+    if (parts_.number == 0) {
+        GEMEL_TRY(take_number(item.head));
+        parts_.number = item.head.number;
+        parts_.object = item.head.object;
+    } else if (item.head.number != parts_.number || item.head.object != parts_.object) {
+        return Status(Code::corrupt);
+    }
+    auto& xattrs = item.attributes.xattrs;
+    parts_.xattrs.insert(parts_.xattrs.end(), std::make_move_iterator(xattrs.begin()),
+                         std::make_move_iterator(xattrs.end()));
+    if (parts_.xattrs.size() > kXattrsMax) return Status(Code::corrupt);
+    if (!item.last) return Status();
+    xattrs = std::move(parts_.xattrs);
+    parts_ = Parts();
     return Status();
 }
 

@@ -160,6 +160,33 @@ TEST_F(ResyncTest, SmallChangeOfABigFileSendsOneChunk) {
     EXPECT_LE(wire_->counts.content_bytes, kCheckSizeMax);
 }
 
+// XFS and btrfs hold more than a frame does. A new object, and one whose attributes alone are sent;
+// what the target has too much goes.
+TEST_F(ResyncTest, MoreExtendedAttributesThanAFrameHolds) {
+    constexpr int kCount = 90;  // 5.6 MiB
+    begin(7);
+    const ObjectId file = make_file(kRootObject, "file", "content");
+    for (int i = 0; i < kCount; ++i) {
+        set_xattr(file, "user." + std::to_string(i), std::string(64 * kKiB, 'x'));
+    }
+    set_xattr(file, "user.old", "old");
+    connect();
+    expect_good_end();
+    go_alone();
+    for (int i = 0; i < kCount; ++i) {
+        set_xattr(file, "user." + std::to_string(i), std::string(64 * kKiB, 'y'));
+    }
+    TestOp remove;
+    remove.op.kind = OpKind::remove_xattr;
+    remove.op.object = file;
+    remove.name = "user.old";
+    ASSERT_TRUE(run(remove).ok());
+    connect();
+    expect_good_end();
+    EXPECT_EQ(b_->volume().full_attributes(file)->xattrs.size(), std::size_t{kCount});
+    EXPECT_GT(wire_->counts.frames[FrameType::resync_attributes], 5U);
+}
+
 TEST_F(ResyncTest, HolesTravelAsHoles) {
     begin(7);
     const ObjectId sparse = make_file(kRootObject, "sparse", {});
