@@ -83,6 +83,7 @@ struct MirrorStatus {
     std::vector<std::string> in_sync;  // nodes that hold every acknowledged write
     PeerStatus peer;
     std::vector<VolumeStatus> volumes;
+    std::vector<std::string> exclude = {};  // patterns of names that each node keeps for itself
     ApplicationStatus application;
     std::vector<VirtualIpStatus> virtual_ip;
 };

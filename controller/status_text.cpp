@@ -198,6 +198,9 @@ std::string notes_of(const MirrorStatus& mirror) {
         if (ip.held) held += (held.empty() ? "" : ", ") + printable(ip.address);
     }
     if (!held.empty()) text += name + ": holds " + held + "\n";
+    if (!mirror.exclude.empty()) {
+        text += name + ": kept per node, not mirrored: " + joined(mirror.exclude) + "\n";
+    }
     return text;
 }
 

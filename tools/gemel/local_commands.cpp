@@ -3,6 +3,7 @@
 #include "controller/config.hpp"
 #include "controller/doctor.hpp"
 #include "controller/keyfile.hpp"
+#include "controller/status_text.hpp"
 #include "tools/gemel/commands.hpp"
 
 #include <cstdio>
@@ -23,6 +24,12 @@ int check_config_file(const std::string& run, const std::string& state, const st
     const std::size_t mirrors = result.config->mirrors.size();
     std::printf("%s: %zu node%s, %zu mirror%s, no mistakes\n", file.c_str(), nodes,
                 nodes == 1 ? "" : "s", mirrors, mirrors == 1 ? "" : "s");
+    for (const MirrorConfig& mirror : result.config->mirrors) {
+        for (const std::string& pattern : mirror.exclude) {
+            std::printf("%s: kept per node, not mirrored: %s\n", mirror.name.c_str(),
+                        printable(pattern).c_str());
+        }
+    }
     return kExitDone;
 }
 

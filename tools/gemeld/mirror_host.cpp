@@ -138,6 +138,7 @@ MirrorStatus MirrorHost::status() {
     }
     status.application.state = application_state_name(application_->state());
     status.application.since = application_->since();
+    status.exclude = mirror_.exclude;
     for (const VirtualAddress& address : mirror_.virtual_ips) {
         status.virtual_ip.push_back({address.to_string(), world_.virtual_ip.holds(address)});
     }

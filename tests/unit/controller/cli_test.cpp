@@ -228,6 +228,10 @@ TEST(Cli, ChecksAConfigurationWithoutADaemon) {
     const Ended right = gemel({"config", "check", file});
     EXPECT_EQ(right.status, 0);
     EXPECT_EQ(right.out, file + ": 2 nodes, 1 mirror, no mistakes\n");
+    std::ofstream(file) << text << "directories = [\"/srv/db\"]\nexclude = [\"*.tmp\", \"/a/\"]\n";
+    EXPECT_EQ(gemel({"config", "check", file}).out, file + ": 2 nodes, 1 mirror, no mistakes\n" +
+                                                        "db: kept per node, not mirrored: *.tmp\n" +
+                                                        "db: kept per node, not mirrored: /a/\n");
     std::ofstream(file) << text << "directorys = [\"/srv/db\"]\n";
     const Ended wrong = gemel({"config", "check", file});
     EXPECT_EQ(wrong.status, 2);

@@ -15,6 +15,7 @@ constexpr WallTime kNow{1'795'347'605, 0};
 TEST(StatusJson, KeepsTheKeysOfTheContract) {
     NodeStatus status = invented_status();
     status.mirrors.erase(status.mirrors.begin());
+    status.mirrors[0].exclude = {"*.tmp", "cache/"};
     EXPECT_EQ(to_json(status),
               R"({"cluster":"shop","node":"alpha","version":"0.1.0","mirrors":[)"
               R"({"name":"vm1","state":"alone","since":"2026-11-22T11:40:00.000Z",)"
@@ -24,6 +25,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
               R"("volumes":[{"kind":"directory","name":"0","path":"/srv/vm1","sync":"write",)"
               R"("dirty_bytes":1288490188,"dirty_objects":532,"resync":{"done_bytes":1288490188,)"
               R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
+              R"("exclude":["*.tmp","cache/"],)"
               R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
               R"("virtual_ip":[]}]})");
 }
@@ -92,6 +94,18 @@ TEST(StatusText, IsOneTableAndNotesBelow) {
               "vm1: alone: beta was silent on every link for 1s\n"
               "vm1: resync /srv/vm1 [############............]  52 %  1.2 GiB of 2.3 GiB, "
               "110.0 MiB/s, 10 s left\n");
+}
+
+TEST(StatusText, TellsWhatIsNotMirrored) {
+    NodeStatus status = invented_status();
+    status.mirrors[0].exclude = {"*.tmp", "cache/\n"};
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_NE(status_text(*parsed, {false, kNow})
+                  .find("db: kept per node, not mirrored: *.tmp, cache/?\n"),
+              std::string::npos);
+    EXPECT_EQ(status_text(invented_status(), {false, kNow}).find("kept per node"),
+              std::string::npos);
 }
 
 TEST(StatusText, SaysThatThereIsNothing) {
