@@ -16,7 +16,7 @@ struct DaemonOptions {
     std::string node;  // the host's name by default
     std::string state_directory;
     std::string run_directory;
-    std::int64_t spin_us = 300;  // 0: sleep at once
+    std::int64_t spin_us = 600;  // a sync of a disk and a bit; 0: sleep at once
     bool debug = false;
 };
 
