@@ -45,6 +45,7 @@ class FileSystem {
     void make_directories(std::string_view path, WallTime now) noexcept;
     // The cache forgets pages lost at a failed sync: see fault_policy.hpp.
     void evict_lost_pages() noexcept;
+    void evict_lost_pages(Inode& file) noexcept;
     // Everything not synced is settled as durability.hpp says. Requires: nothing is open.
     void power_cut() noexcept;
     [[nodiscard]] std::uint64_t inode_count() const noexcept { return inode_count_; }

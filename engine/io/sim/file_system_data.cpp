@@ -61,7 +61,7 @@ Result<std::size_t> FileSystem::read(Inode& file, MutableBytes buffer,
                                      std::uint64_t offset) noexcept {
     if (offset >= file.data.size) return std::size_t{0};
     const std::size_t size = std::min<std::uint64_t>(buffer.size(), file.data.size - offset);
-    if (prng_.one_in(16)) file.content.evict_lost();
+    if (prng_.one_in(16)) evict_lost_pages(file);
     file.content.read(offset, buffer.first(size));
     return size;
 }
@@ -311,9 +311,15 @@ void FileSystem::fail_sync_all() noexcept {
     }
 }
 
+void FileSystem::evict_lost_pages(Inode& file) noexcept {
+    const std::uint64_t pages = file.content.page_count();
+    file.content.evict_lost();
+    pages_used_ -= pages - file.content.page_count();  // wraps when there are more: intended
+}
+
 void FileSystem::evict_lost_pages() noexcept {
     for (const auto& inode : inodes_) {
-        if (inode != nullptr) inode->content.evict_lost();
+        if (inode != nullptr) evict_lost_pages(*inode);
     }
 }
 

@@ -326,7 +326,7 @@ Status SimVfs::sync_file_system(Fd file) noexcept {
 Status SimVfs::drop_cache(Fd file) noexcept {
     auto entered = enter(VfsCall::drop_cache, file);
     if (!entered.ok()) return entered.status();
-    entered.value()->inode->content.evict_lost();
+    entered.value()->file_system->evict_lost_pages(*entered.value()->inode);
     return {};
 }
 
