@@ -293,6 +293,8 @@ void Replica::finish_attaching(bool peer_in_set) noexcept {
 void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) noexcept {
     GEMEL_ASSERT(role() == ReplicaRole::idle);
     impl_->context.role = as_target ? ReplicaRole::target : ReplicaRole::secondary;
+    // What the peer lacked while this node served is the intents' to say from here on.
+    for (DirtyMap& map : impl_->context.dirty) map = DirtyMap();
     impl_->context.intents.recover();
     impl_->following.begin();
     impl_->take_link(std::move(link));
