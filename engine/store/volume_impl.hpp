@@ -14,6 +14,7 @@
 #include "engine/store/identity.hpp"
 #include "engine/store/object_index.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -133,8 +134,12 @@ class TreeVolume final : public DirectoryVolume {
     // volume_removal.cpp
     Status remove_contents(Fd directory) noexcept;
     // Removes at most so many names, counting `budget` down; unless it reaches 0, nothing is left.
-    Status remove_some(Fd directory, std::size_t& budget) noexcept;
-    Status remove_one_level(Fd top, Fd directory, std::size_t& budget) noexcept;
+    Status remove_some(Fd top, std::size_t& budget) noexcept;
+    using OnDirectory = std::function<Status(const std::string& name, const Result<Found>& found)>;
+    Status remove_entries(Fd directory, std::size_t& budget,
+                          const OnDirectory& on_directory) noexcept;
+    Status move_to_fresh_name(Fd directory, std::string_view name, Fd target,
+                              std::string_view prefix) noexcept;
     // Takes away a directory in which nothing but excluded names is left; what it holds goes in the
     // background. ENOTEMPTY: it has mirrored names.
     Status discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept;

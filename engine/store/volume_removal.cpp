@@ -25,7 +25,9 @@ Status TreeVolume::remove_contents(Fd directory) noexcept {
     return remove_some(directory, budget);
 }
 
-Status TreeVolume::remove_some(Fd directory, std::size_t& budget) noexcept {
+// Removes what is in a directory, and calls `on_directory(name, found)` for each directory in it.
+Status TreeVolume::remove_entries(Fd directory, std::size_t& budget,
+                                  const OnDirectory& on_directory) noexcept {
     std::vector<DirectoryEntry> entries;
     for (;;) {
         entries.clear();
@@ -41,43 +43,38 @@ Status TreeVolume::remove_some(Fd directory, std::size_t& budget) noexcept {
                 continue;
             }
             if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
-            const Result<Fd> child =
-                vfs_.open_at(directory, entry.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
             // Not a directory: the refusal to unlink was meant (an immutable file).
-            if (!child.ok()) return removed;
-            const ScopedFd scoped(vfs_, child.value());
-            GEMEL_TRY(remove_one_level(directory, child.value(), budget));
-            if (budget == 0) return Status();
-            GEMEL_TRY(vfs_.unlink(directory, entry.name, true));
-            if (going.ok()) GEMEL_TRY(drop_record(going.value()));
+            if (going.ok() && !going->is_directory()) return removed;
+            GEMEL_TRY(on_directory(entry.name, going));
         }
     }
 }
 
-Status TreeVolume::remove_one_level(Fd top, Fd directory, std::size_t& budget) noexcept {
-    std::vector<DirectoryEntry> entries;
-    for (;;) {
-        entries.clear();
-        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
-        if (entries.empty()) return Status();
-        for (const DirectoryEntry& entry : entries) {
+Status TreeVolume::remove_some(Fd top, std::size_t& budget) noexcept {
+    return remove_entries(
+        top, budget, [&](const std::string& name, const Result<Found>& going) noexcept {
+            const Result<Fd> child = vfs_.open_at(top, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+            if (!child.ok()) return child.status();
+            const ScopedFd scoped(vfs_, child.value());
+            GEMEL_TRY(remove_entries(child.value(), budget,
+                                     [&](const std::string& inner, const Result<Found>&) noexcept {
+                                         return move_to_fresh_name(child.value(), inner, top,
+                                                                   "level-");
+                                     }));
             if (budget == 0) return Status();
-            --budget;
-            const Result<Found> going = find_at(directory, entry.name);
-            const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) {
-                if (going.ok()) GEMEL_TRY(drop_record(going.value()));
-                continue;
-            }
-            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
-            Status moved;
-            do {
-                const std::string name = "level-" + std::to_string(discard_counter_++);
-                moved = vfs_.rename(directory, entry.name, top, name, RENAME_NOREPLACE);
-            } while (moved.is_errno(EEXIST));
-            GEMEL_TRY(moved);
-        }
-    }
+            GEMEL_TRY(vfs_.unlink(top, name, true));
+            return going.ok() ? drop_record(going.value()) : Status();
+        });
+}
+
+Status TreeVolume::move_to_fresh_name(Fd directory, std::string_view name, Fd target,
+                                      std::string_view prefix) noexcept {
+    Status moved;
+    do {
+        const std::string fresh = std::string(prefix) + std::to_string(discard_counter_++);
+        moved = vfs_.rename(directory, name, target, fresh, RENAME_NOREPLACE);
+    } while (moved.is_errno(EEXIST));
+    return moved;
 }
 
 Status TreeVolume::discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept {
@@ -101,12 +98,7 @@ Status TreeVolume::discard_directory(ObjectId id, Fd parent, std::string_view na
             if (!excluded.value()) return Status::from_errno(ENOTEMPTY);
         }
     }
-    Status moved;
-    do {
-        const std::string place = "discarded-" + std::to_string(discard_counter_++);
-        moved = vfs_.rename(parent, name, staging_, place, RENAME_NOREPLACE);
-    } while (moved.is_errno(EEXIST));
-    GEMEL_TRY(moved);
+    GEMEL_TRY(move_to_fresh_name(parent, name, staging_, "discarded-"));
     object_gone(id);
     clear_staging_later();
     return Status();
