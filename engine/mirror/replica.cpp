@@ -288,6 +288,7 @@ void Replica::begin_attaching() noexcept { impl_->serving.begin_attaching(); }
 void Replica::finish_attaching(bool peer_in_set) noexcept {
     impl_->party.reset();
     impl_->serving.finish_attaching(peer_in_set);
+    if (peer_in_set) impl_->rounds.on_peer_joined();
 }
 
 void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) noexcept {

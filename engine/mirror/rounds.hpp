@@ -22,6 +22,9 @@ class Rounds {
     // One round now, whatever the interval; `done` when it is durable on every node that counts.
     void run_now(std::function<void(Status)> done) noexcept;
     Status on_round_synced(Bytes payload) noexcept;
+    // A peer has joined that holds intents of its resync: they have to run out even if nothing
+    // changes any more, or its next restart would have all of it compared again.
+    void on_peer_joined() noexcept { quiet_ticks_ = 0; }
     // The peer does not take part any more: a running round ends without clearing anything.
     void on_peer_gone() noexcept;
 

@@ -265,6 +265,17 @@ TEST_F(ResyncTest, TargetWithoutPowerInTheMiddleForgetsNothing) {
     }
 }
 
+TEST_F(ResyncTest, IntentsOfAResyncRunOutThoughNothingIsWrittenAnyMore) {
+    begin(9);
+    random_ops(60);
+    connect();
+    ASSERT_TRUE(finish());
+    // So long that the source has no reason of its own for another round.
+    world_->run_for(Duration::seconds(60));
+    ASSERT_GT(b_->intents->live_count(), 0U);
+    join_and_rest();
+}
+
 TEST_F(ResyncTest, RestartedSourceKnowsTheDifferenceFromItsIntents) {
     begin(9);
     random_ops(60);
