@@ -18,6 +18,8 @@ struct Regression {
 
 inline constexpr const char* kFailedLog = "an intent log that had failed once stayed failed";
 inline constexpr const char* kShortWrite = "blocks of a short write stayed allocated on the peer";
+inline constexpr const char* kUnreadWaited =
+    "sim: what a paused process had not read kept all later bytes from a rebooted node";
 
 inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 61, kFailedLog},
@@ -26,6 +28,7 @@ inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 81, kShortWrite},
     {CampaignName::single_faults, 259, kShortWrite},
     {CampaignName::single_faults, 572, kShortWrite},
+    {CampaignName::two_faults, 9017, kUnreadWaited},
 };
 
 }  // namespace gemel::sim

@@ -355,9 +355,13 @@ void Fabric::power_lost(Node& node) noexcept {
             end.state = EndState::vanished;
             if (end.stream != nullptr) end.stream->handler_ = nullptr;
         }
-        // What its kernel still had to send is gone as well.
+        // What its kernel still had to send, or to hand to a process, is gone as well.
         for (int side = 0; side < 2; ++side) {
-            if (connection->ends[side].node == &node) connection->pipes[side] = Pipe();
+            if (connection->ends[side].node == &node) {
+                connection->pipes[side] = Pipe();
+            } else if (connection->ends[1 - side].node == &node) {
+                lose_unread(*connection, side);
+            }
         }
     }
 }

@@ -186,6 +186,7 @@ class Fabric {
     // A reset is on its way to end `side`.
     void send_reset(Connection& connection, int side) noexcept;
     void close_end(Connection& connection, int side, bool by_process) noexcept;
+    void lose_unread(Connection& connection, int side) noexcept;
     void forget_if_over(std::uint64_t id) noexcept;
     void retry_connections() noexcept;
 

@@ -274,6 +274,16 @@ void Fabric::send_reset(Connection& connection, int side) noexcept {
                     });
 }
 
+// What waited for the receiving process is gone with it. The sender does not send it again, its
+// kernel was told that it had come; only one that was told to wait asks whether there is room.
+// Either way nothing waits any more: what is sent from here on arrives, and is answered.
+void Fabric::lose_unread(Connection& connection, int side) noexcept {
+    Pipe& pipe = connection.pipes[side];
+    if (!pipe.waiting) return;
+    if (pipe.blocked) return arm_arrival(connection, side, world_.now());
+    pipe = Pipe();
+}
+
 // The process has closed its end, or has ended. A kernel that still has bytes nobody read resets
 // the connection instead of ending it (RFC 2525, 2.17); what it has not sent yet is lost then.
 void Fabric::close_end(Connection& connection, int side, bool by_process) noexcept {
@@ -289,6 +299,7 @@ void Fabric::close_end(Connection& connection, int side, bool by_process) noexce
     const bool has_unread = !incoming.segments.empty() &&
                             incoming.segments.front().kind == Segment::Kind::data &&
                             incoming.segments.front().arrival <= world_.now();
+    lose_unread(connection, 1 - side);
     if (has_unread) {
         outgoing = Pipe();
         send_reset(connection, 1 - side);

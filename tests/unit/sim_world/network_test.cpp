@@ -171,6 +171,44 @@ TEST_F(NetworkTest, WhatWasSentIntoAPowerCutIsAnsweredByAResetLater) {
     EXPECT_TRUE(a->failure.is_errno(ECONNRESET));
 }
 
+TEST_F(NetworkTest, WhatAPausedProcessHadNotReadIsLostWithThePower) {
+    node_b.pause();
+    a->say("unread");
+    world.run_for(Duration::seconds(1));
+    node_b.power_cut();
+    node_b.power_on();
+    world.run_for(Duration::seconds(600));
+    EXPECT_FALSE(a->is_closed);
+    a->say("hello?");
+    EXPECT_TRUE(reach([&] { return a->is_closed; }));
+    EXPECT_TRUE(a->failure.is_errno(ECONNRESET));
+}
+
+TEST_F(NetworkTest, SenderThatWaitsForRoomAsksAgainAfterAPowerCut) {
+    node_b.pause();
+    a->say(std::string(2 * Fabric::kSocketBuffer, 'x'));
+    world.run_for(Duration::seconds(1));
+    node_b.power_cut();
+    node_b.power_on();
+    EXPECT_TRUE(reach([&] { return a->is_closed; }));
+    EXPECT_TRUE(a->failure.is_errno(ECONNRESET));
+}
+
+TEST_F(NetworkTest, ResetOfAKilledProcessMayBeLostButTheNextOneComes) {
+    node_b.pause();
+    a->say("unread");
+    world.run_for(Duration::seconds(1));
+    world.fabric().cut(node_b, node_a);
+    node_b.kill_process();
+    world.run_for(Duration::seconds(1));
+    world.fabric().heal_all();
+    world.run_for(Duration::seconds(600));
+    EXPECT_FALSE(a->is_closed);
+    a->say("hello?");
+    EXPECT_TRUE(reach([&] { return a->is_closed; }));
+    EXPECT_TRUE(a->failure.is_errno(ECONNRESET));
+}
+
 TEST_F(NetworkTest, CutOneWayStopsOneDirectionAndBytesArriveAfterHealing) {
     world.fabric().cut(node_a, node_b);
     a->say("to b");
