@@ -72,8 +72,9 @@ void MirrorNode::on_peer_alive() noexcept { step(PeerAlive{}); }
 
 void MirrorNode::check_progress() noexcept {
     if (machine_.has_session() && loop_.now() - last_hello_ >= kHelloInterval) {
-        // A peer that was rebooted within `detect` answers with a reset, and only then is the
-        // session known to be gone.
+        // A peer that was rebooted within `detect` knows nothing of this session, and only what is
+        // sent on it brings that to light: by a reset, or, where a filter drops those, when the
+        // stream's patience ends (network.hpp). So no session is silent, in any state.
         act(SendHello{machine_.make_hello()});
     }
     const Duration waiting = ports_.replica.waiting_for_peer();

@@ -42,6 +42,9 @@ class StreamHandler {
 };
 
 // A connected stream. Destroying it closes it.
+//
+// When the other machine's kernel does not take what was sent, the stream ends by itself with
+// ETIMEDOUT, after two minutes at the latest. One on which nothing is sent notices nothing.
 class Stream {
    public:
     virtual ~Stream() = default;

@@ -13,6 +13,9 @@ namespace {
 constexpr int kBacklog = 128;
 // After an error that would come again at once (no descriptors left).
 constexpr __kernel_timespec kAcceptPause{0, 100'000'000};
+// How long sent bytes may stay unacknowledged (tcp(7)); the kernel's own patience is a quarter of
+// an hour.
+constexpr int kStreamPatienceMs = 30'000;
 
 class ListenerCore {
    public:
@@ -202,7 +205,8 @@ Result<std::unique_ptr<DatagramSocket>> UringNetwork::bind_datagram(
 std::unique_ptr<Stream> UringNetwork::make_stream(Socket socket) noexcept {
     // Frames are complete when they are sent: waiting for more only delays the peer. A socket that
     // has failed meanwhile refuses this; its first operation then says why.
-    [[maybe_unused]] const Status status = socket.set_option(IPPROTO_TCP, TCP_NODELAY, 1);
+    [[maybe_unused]] Status status = socket.set_option(IPPROTO_TCP, TCP_NODELAY, 1);
+    status = socket.set_option(IPPROTO_TCP, TCP_USER_TIMEOUT, kStreamPatienceMs);
     return std::make_unique<UringStream>(*this, std::move(socket));
 }
 
