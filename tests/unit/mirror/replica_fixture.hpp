@@ -17,6 +17,7 @@ namespace gemel::mirror_test {
 
 using resync_test::Side;
 using resync_test::TestOp;
+using resync_test::TestSync;
 
 struct SentFrame {
     FrameType type;
@@ -34,16 +35,6 @@ struct Session {
     [[nodiscard]] std::size_t count(FrameType type) const;
     // The ops sent so far, in order; their views point into `sent`.
     [[nodiscard]] std::vector<DecodedOp> ops() const;
-};
-
-class TestSync final : public ClientSync {
-   public:
-    void on_complete(Status status) noexcept override {
-        done = true;
-        outcome = status;
-    }
-    bool done = false;
-    Status outcome;
 };
 
 // Calls of the disk that a test watches or lets fail.

@@ -82,15 +82,7 @@ class ExcludeTest : public ResyncTest {
         return run(op);
     }
     void sync(ObjectId object) {
-        class Sync final : public ClientSync {
-           public:
-            void on_complete(Status status) noexcept override {
-                done = true;
-                outcome = status;
-            }
-            bool done = false;
-            Status outcome;
-        } request;
+        TestSync request;
         request.object = object;
         a_->replica->sync(request);
         ASSERT_TRUE(world_->run_until([&] { return request.done; }));

@@ -138,6 +138,16 @@ class TestOp final : public ClientOp {
     Status outcome;
 };
 
+class TestSync final : public ClientSync {
+   public:
+    void on_complete(Status status) noexcept override {
+        done = true;
+        outcome = status;
+    }
+    bool done = false;
+    Status outcome;
+};
+
 class ResyncTest : public testing::Test {
    protected:
     void begin(std::uint64_t seed, bool same_volume = true);

@@ -8,20 +8,6 @@
 
 namespace gemel::resync_test {
 
-namespace {
-
-class TestSync final : public ClientSync {
-   public:
-    void on_complete(Status status) noexcept override {
-        done = true;
-        outcome = status;
-    }
-    bool done = false;
-    Status outcome;
-};
-
-}  // namespace
-
 class SyncTest : public ResyncTest {
    protected:
     Status sync(ObjectId object) {
