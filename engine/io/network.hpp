@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte streams (TCP) and datagrams (UDP) between nodes. All on one loop's thread; handlers are
-// called from the loop only, never inside a call of theirs.
+// Byte streams (TCP, and sockets of this machine that have a path) and datagrams (UDP). All on one
+// loop's thread; handlers are called from the loop only, never inside a call of theirs.
 #pragma once
 
 #include "engine/base/bytes.hpp"
@@ -14,6 +14,8 @@
 #include <string_view>
 
 namespace gemel {
+
+class IoOp;
 
 // An IPv4 or IPv6 address with a port; texts "10.0.0.1:7800", "[fd00::1]:7800".
 struct SocketAddress {
@@ -29,7 +31,7 @@ struct SocketAddress {
 
 class StreamHandler {
    public:
-    // `data` is valid during the call only.
+    // `data` is valid during the call only. Not called for a stream that is pulled.
     virtual void on_data(Bytes data) noexcept = 0;
     // The stream is closed, by the other side or an error; nothing follows. Not called after the
     // owner's own Stream::close.
@@ -51,6 +53,15 @@ class Stream {
     // Requires: called before the loop's next turn after the stream was handed over, and the
     // handler outlives the stream or its close().
     virtual void set_handler(StreamHandler& handler) noexcept = 0;
+    // The same, for an owner that says when bytes may come, and where to: nothing is taken from the
+    // kernel but by receive(), so who sends too much has to wait.
+    virtual void set_pulling_handler(StreamHandler& handler) noexcept = 0;
+    // Completes with 1 to buffer.size() bytes; with `disconnected` or an error when there are none
+    // any more, on_closed follows then; with `cancelled` after close(). Completes exactly once,
+    // from the loop, also when the stream has been destroyed meanwhile: `op` and `buffer` must last
+    // until then. `whole`: a full buffer is wanted, a hint. Requires: set_pulling_handler, buffer
+    // not empty, no other receive under way.
+    virtual void receive(IoOp& op, MutableBytes buffer, bool whole) noexcept = 0;
     // Queues both parts in order (copied, or taken by the kernel at once); handed to the kernel at
     // flush() or at the end of the loop's turn, whichever comes first.
     virtual void send(Bytes head, Bytes body) noexcept = 0;
@@ -58,6 +69,7 @@ class Stream {
     // Bytes queued that the kernel has not taken yet.
     [[nodiscard]] virtual std::size_t unsent() const noexcept = 0;
     virtual void close() noexcept = 0;
+    // Of a stream through a path: 0.0.0.0, port 0.
     [[nodiscard]] virtual SocketAddress remote() const noexcept = 0;
 };
 
@@ -106,6 +118,14 @@ class Network {
     // EADDRINUSE, EADDRNOTAVAIL, ...
     virtual Result<std::unique_ptr<Listener>> listen(const SocketAddress& local,
                                                      ListenerHandler& handler) noexcept = 0;
+    // A socket of this machine at an absolute path, for its owner alone (mode 0600), gone with the
+    // Listener. A socket there that nobody listens on any more is replaced. EADDRINUSE: somebody
+    // listens there, or it is no socket; ENAMETOOLONG: the path has more than 107 bytes.
+    virtual Result<std::unique_ptr<Listener>> listen_local(std::string_view path,
+                                                           ListenerHandler& handler) noexcept = 0;
+    // As connect(). ENOENT or ECONNREFUSED: nobody listens there.
+    virtual std::unique_ptr<Connecting> connect_local(std::string_view path,
+                                                      ConnectHandler& handler) noexcept = 0;
     // `local`: the address to connect from (its port is ignored), or null for the kernel's choice.
     // Exactly one call of the handler, from the loop. It does not time out by itself.
     virtual std::unique_ptr<Connecting> connect(const SocketAddress& remote,

@@ -18,10 +18,7 @@ namespace {
 constexpr std::uint8_t kLoopback = 0xFE;
 
 bool is_loopback(const SocketAddress& address) noexcept {
-    if (!address.is_v6) return address.ip[0] == 127;
-    SocketAddress one;
-    one.ip[15] = 1;
-    return address.ip == one.ip;
+    return address.is_v6 ? Fabric::is_local(address) : address.ip[0] == 127;
 }
 
 SocketAddress without_port(SocketAddress address) noexcept {
@@ -277,6 +274,22 @@ SimListener* Fabric::listener_at(const Node& node, const SocketAddress& at) noex
         if (&listener->node_ == &node && is_bound_to(listener->local_, at)) return listener;
     }
     return nullptr;
+}
+
+bool Fabric::is_local(const SocketAddress& address) noexcept {
+    SocketAddress one;
+    one.ip[15] = 1;
+    return address.is_v6 && address.ip == one.ip;
+}
+
+SocketAddress Fabric::local_address(const Node& node, std::string_view path) {
+    const auto [entry, is_new] = local_ports_.try_emplace({node.index(), std::string(path)});
+    if (is_new) entry->second = static_cast<std::uint16_t>(local_ports_.size());
+    SocketAddress address;
+    address.is_v6 = true;
+    address.ip[15] = 1;
+    address.port = entry->second;
+    return address;
 }
 
 // --- Datagrams -----------------------------------------------------------------------------------

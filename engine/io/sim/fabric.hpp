@@ -21,6 +21,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gemel::sim {
@@ -82,6 +85,9 @@ class Fabric {
     void power_lost(Node& node) noexcept;
     void power_returned(Node& node) noexcept;
     void process_resumed(Node& node) noexcept;
+    // What stands for a socket with a path: each has a port of its own at ::1 of its node.
+    [[nodiscard]] SocketAddress local_address(const Node& node, std::string_view path);
+    [[nodiscard]] static bool is_local(const SocketAddress& address) noexcept;
 
    private:
     friend class SimNetwork;
@@ -183,6 +189,7 @@ class Fabric {
     [[nodiscard]] bool wire_is_open(const Connection& connection, int side) noexcept;
     // The connection is over for end `side`: tells its process, from the loop.
     void end_connection(Connection& connection, int side, Status reason) noexcept;
+    void tell_end(std::uint64_t id, int side, Status reason) noexcept;
     // A reset is on its way to end `side`.
     void send_reset(Connection& connection, int side) noexcept;
     void close_end(Connection& connection, int side, bool by_process) noexcept;
@@ -209,6 +216,7 @@ class Fabric {
     std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
     std::map<std::uint64_t, Attempt> attempts_;
     std::vector<SimListener*> listeners_;
+    std::map<std::pair<std::uint16_t, std::string>, std::uint16_t> local_ports_;
     std::vector<SimDatagramSocket*> sockets_;
     std::uint64_t next_id_ = 1;
     std::uint16_t next_port_ = 32768;

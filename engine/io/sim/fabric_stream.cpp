@@ -85,7 +85,9 @@ void Fabric::arrive(std::uint64_t id, int side) noexcept {
         forget_if_over(id);
         return;
     }
-    const bool is_ready = front.kind == Segment::Kind::accept || to.stream != nullptr;
+    const bool is_ready =
+        front.kind == Segment::Kind::accept ||
+        (to.stream != nullptr && (front.kind == Segment::Kind::end || to.stream->wants_data()));
     if (to.node->is_paused() || !is_ready) {
         pipe.waiting = true;
         return;
@@ -131,7 +133,8 @@ void Fabric::deliver_data(Connection& connection, int side) noexcept {
     }
     // A reader gets the stream in pieces that have nothing to do with the writer's.
     if (size > 1 && prng_.one_in(4)) size = 1 + prng_.below(size);
-    size = std::min<std::size_t>(size, 64 * kKiB);
+    SimStream& stream = *connection.ends[1 - side].stream;
+    size = std::min<std::size_t>(size, stream.pulls_ ? stream.receive_buffer_.size() : 64 * kKiB);
     const auto begin = pipe.bytes.begin() + static_cast<std::ptrdiff_t>(pipe.begin);
     scratch_.assign(begin, begin + static_cast<std::ptrdiff_t>(size));
     pipe.begin += size;
@@ -152,10 +155,15 @@ void Fabric::deliver_data(Connection& connection, int side) noexcept {
         if (front.size == 0) pipe.segments.pop_front();
     }
     release(connection, side);
-    const End& to = connection.ends[1 - side];
-    GEMEL_ASSERT(to.stream->handler_ != nullptr);  // set before the loop's next turn
-    StreamHandler& handler = *to.stream->handler_;
-    to.node->loop().turn([&] { handler.on_data(scratch_); });
+    GEMEL_ASSERT(stream.handler_ != nullptr);  // set before the loop's next turn
+    SimLoop& loop = connection.ends[1 - side].node->loop();
+    if (stream.pulls_) {
+        IoOp& op = *std::exchange(stream.receive_, nullptr);
+        std::copy(scratch_.begin(), scratch_.end(), stream.receive_buffer_.begin());
+        loop.turn([&] { op.on_complete(Status(), size); });
+    } else {
+        loop.turn([&] { stream.handler_->on_data(scratch_); });
+    }
 }
 
 // The acknowledgement of what was delivered goes back, if it can.
@@ -252,13 +260,24 @@ void Fabric::end_connection(Connection& connection, int side, Status reason) noe
                         End& over = found->ends[side];
                         over.state = EndState::closed;
                         found->pipes[side] = Pipe();
-                        SimLoop& loop = over.node->loop();
-                        StreamHandler* handler =
-                            over.stream == nullptr ? nullptr : over.stream->handler_;
                         // The other end, if it is still open, hears of it when it sends.
-                        if (handler != nullptr) loop.turn([&] { handler->on_closed(reason); });
+                        if (over.stream != nullptr && over.stream->handler_ != nullptr) {
+                            over.node->loop().turn([&] { tell_end(id, side, reason); });
+                        }
                         forget_if_over(id);
                     });
+}
+
+// A receive under way ends first, and its completion may destroy the stream.
+void Fabric::tell_end(std::uint64_t id, int side, Status reason) noexcept {
+    const auto stream = [&]() -> SimStream* {
+        Connection* connection = find(id);
+        return connection == nullptr ? nullptr : connection->ends[side].stream;
+    };
+    if (IoOp* op = std::exchange(stream()->receive_, nullptr)) op->on_complete(reason, 0);
+    if (stream() != nullptr && stream()->handler_ != nullptr) {
+        stream()->handler_->on_closed(reason);
+    }
 }
 
 void Fabric::send_reset(Connection& connection, int side) noexcept {

@@ -40,6 +40,19 @@ std::unique_ptr<Connecting> SimNetwork::connect(const SocketAddress& remote,
     return connecting;
 }
 
+Result<std::unique_ptr<Listener>> SimNetwork::listen_local(std::string_view path,
+                                                           ListenerHandler& handler) noexcept {
+    if (!loop_.is_alive()) return Status(Code::cancelled);
+    const SocketAddress local = fabric_.local_address(node_, path);
+    if (fabric_.listener_at(node_, local) != nullptr) return Status::from_errno(EADDRINUSE);
+    return std::unique_ptr<Listener>(std::make_unique<SimListener>(*this, local, handler));
+}
+
+std::unique_ptr<Connecting> SimNetwork::connect_local(std::string_view path,
+                                                      ConnectHandler& handler) noexcept {
+    return connect(fabric_.local_address(node_, path), nullptr, handler);
+}
+
 Result<std::unique_ptr<DatagramSocket>> SimNetwork::bind_datagram(
     const SocketAddress& local, DatagramHandler& handler) noexcept {
     GEMEL_TRY(check_local(local));
@@ -90,6 +103,28 @@ void SimStream::set_handler(StreamHandler& handler) noexcept {
     if (open_connection() != nullptr) handler_ = &handler;
 }
 
+void SimStream::set_pulling_handler(StreamHandler& handler) noexcept {
+    set_handler(handler);
+    pulls_ = true;
+}
+
+void SimStream::receive(IoOp& op, MutableBytes buffer, bool) noexcept {
+    GEMEL_ASSERT(pulls_ && receive_ == nullptr && !buffer.empty());
+    receive_ = &op;
+    receive_buffer_ = buffer;
+    Fabric::Connection* connection = open_connection();
+    if (connection == nullptr) return end_receive(Status(Code::cancelled));
+    const int from = 1 - side_;
+    if (!connection->pipes[from].waiting) return;
+    fabric_.arm_arrival(*connection, from, fabric_.world_.now());
+}
+
+void SimStream::end_receive(Status reason) noexcept {
+    IoOp* op = std::exchange(receive_, nullptr);
+    if (op == nullptr) return;
+    network_.loop().post([op, reason] { op->on_complete(reason, 0); });
+}
+
 void SimStream::send(Bytes head, Bytes body) noexcept {
     Fabric::Connection* connection = open_connection();
     if (connection == nullptr || head.size() + body.size() == 0) return;
@@ -111,6 +146,7 @@ std::size_t SimStream::unsent() const noexcept {
 
 void SimStream::close() noexcept {
     handler_ = nullptr;
+    end_receive(Status(Code::cancelled));
     Fabric::Connection* connection = open_connection();
     if (connection != nullptr) fabric_.close_end(*connection, side_, true);
 }

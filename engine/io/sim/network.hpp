@@ -20,6 +20,10 @@ class SimNetwork final : public Network {
                                              ListenerHandler& handler) noexcept override;
     std::unique_ptr<Connecting> connect(const SocketAddress& remote, const SocketAddress* local,
                                         ConnectHandler& handler) noexcept override;
+    Result<std::unique_ptr<Listener>> listen_local(std::string_view path,
+                                                   ListenerHandler& handler) noexcept override;
+    std::unique_ptr<Connecting> connect_local(std::string_view path,
+                                              ConnectHandler& handler) noexcept override;
     Result<std::unique_ptr<DatagramSocket>> bind_datagram(
         const SocketAddress& local, DatagramHandler& handler) noexcept override;
 
@@ -56,14 +60,22 @@ class SimStream final : public Stream {
     ~SimStream() override;
 
     void set_handler(StreamHandler& handler) noexcept override;
+    void set_pulling_handler(StreamHandler& handler) noexcept override;
+    void receive(IoOp& op, MutableBytes buffer, bool whole) noexcept override;
     void send(Bytes head, Bytes body) noexcept override;
     void flush() noexcept override;
     [[nodiscard]] std::size_t unsent() const noexcept override;
     void close() noexcept override;
-    [[nodiscard]] SocketAddress remote() const noexcept override { return remote_; }
+    [[nodiscard]] SocketAddress remote() const noexcept override {
+        return Fabric::is_local(remote_) ? SocketAddress() : remote_;
+    }
 
    private:
     friend class Fabric;
+    // Whether bytes that have arrived can be given to the process.
+    [[nodiscard]] bool wants_data() const noexcept { return !pulls_ || receive_ != nullptr; }
+    // The receive under way, if any, ends without bytes.
+    void end_receive(Status reason) noexcept;
     // Null when this end is not open any more.
     [[nodiscard]] Fabric::Connection* open_connection() const noexcept;
 
@@ -73,6 +85,9 @@ class SimStream final : public Stream {
     int side_;
     SocketAddress remote_;
     StreamHandler* handler_ = nullptr;
+    bool pulls_ = false;
+    IoOp* receive_ = nullptr;
+    MutableBytes receive_buffer_;
 };
 
 class SimListener final : public Listener {

@@ -23,6 +23,16 @@ RawAddress::RawAddress(const SocketAddress& address) noexcept : storage{} {
     }
 }
 
+Result<RawAddress> RawAddress::of_path(std::string_view path) noexcept {
+    RawAddress raw;
+    if (path.size() >= sizeof raw.path.sun_path) return Status::from_errno(ENAMETOOLONG);
+    if (path.find('\0') != std::string_view::npos) return Status::from_errno(EINVAL);
+    raw.path.sun_family = AF_UNIX;
+    std::memcpy(raw.path.sun_path, path.data(), path.size());
+    raw.size = sizeof raw.path;
+    return raw;
+}
+
 SocketAddress RawAddress::address() const noexcept {
     SocketAddress address;
     address.is_v6 = any.sa_family == AF_INET6;
@@ -53,9 +63,14 @@ Result<Socket> Socket::open(const SocketAddress& address, int type) noexcept {
     return socket;
 }
 
-Status Socket::bind(const SocketAddress& address) noexcept {
-    const RawAddress raw(address);
-    return status_of([&] { return ::bind(descriptor_, &raw.any, raw.size); });
+Result<Socket> Socket::open_local() noexcept {
+    Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!socket.is_open()) return last_error();
+    return socket;
+}
+
+Status Socket::bind(const RawAddress& address) noexcept {
+    return status_of([&] { return ::bind(descriptor_, &address.any, address.size); });
 }
 
 Status Socket::set_option(int level, int option, int value) noexcept {
@@ -66,6 +81,7 @@ Status Socket::set_option(int level, int option, int value) noexcept {
 SocketAddress Socket::remote() const noexcept {
     RawAddress raw;
     if (::getpeername(descriptor_, &raw.any, &raw.size) == -1) return {};
+    if (raw.any.sa_family == AF_UNIX) return {};
     return raw.address();
 }
 

@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 namespace gemel {
 
@@ -16,12 +17,15 @@ struct RawAddress {
         sockaddr any;
         sockaddr_in v4;
         sockaddr_in6 v6;
+        sockaddr_un path;
         sockaddr_storage storage;
     };
     socklen_t size = sizeof storage;
 
     RawAddress() noexcept : storage{} {}
     explicit RawAddress(const SocketAddress& address) noexcept;
+    // ENAMETOOLONG, EINVAL (for a NUL).
+    static Result<RawAddress> of_path(std::string_view path) noexcept;
     // Requires: an AF_INET or AF_INET6 address from the kernel.
     [[nodiscard]] SocketAddress address() const noexcept;
 };
@@ -37,8 +41,11 @@ class Socket {
 
     // `type`: SOCK_STREAM or SOCK_DGRAM, of the family of `address`. An IPv6 socket takes no IPv4.
     static Result<Socket> open(const SocketAddress& address, int type) noexcept;
-    [[nodiscard]] Status bind(const SocketAddress& address) noexcept;
+    // SOCK_STREAM, AF_UNIX.
+    static Result<Socket> open_local() noexcept;
+    [[nodiscard]] Status bind(const RawAddress& address) noexcept;
     [[nodiscard]] Status set_option(int level, int option, int value) noexcept;
+    // 0.0.0.0:0 for AF_UNIX.
     [[nodiscard]] SocketAddress remote() const noexcept;
     [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
     [[nodiscard]] bool is_open() const noexcept { return descriptor_ != -1; }

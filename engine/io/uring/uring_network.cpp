@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/uring/uring_network.hpp"
 
+#include "engine/io/uring/posix_call.hpp"
 #include "engine/io/uring/uring_datagram.hpp"
 #include "engine/io/uring/uring_stream.hpp"
 
 #include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 namespace gemel {
@@ -89,25 +92,35 @@ class ListenerCore {
 
 class UringListener final : public Listener {
    public:
-    UringListener(UringNetwork& network, Socket socket, ListenerHandler& handler) noexcept
-        : count_(network), core_(*new ListenerCore(network, std::move(socket), handler)) {
+    // `path`: to remove at the end, or empty.
+    UringListener(UringNetwork& network, Socket socket, ListenerHandler& handler,
+                  std::string path = {}) noexcept
+        : count_(network),
+          core_(*new ListenerCore(network, std::move(socket), handler)),
+          path_(std::move(path)) {
         core_->start();
     }
-    ~UringListener() override { core_->close(); }
+    ~UringListener() override {
+        core_->close();
+        if (!path_.empty()) ::unlink(path_.c_str());
+    }
 
    private:
     UringNetwork::HandleCount count_;
     Reference<ListenerCore> core_;
+    std::string path_;
 };
 
 class ConnectCore {
    public:
-    ConnectCore(UringNetwork& network, const SocketAddress& remote,
-                ConnectHandler& handler) noexcept
-        : network_(network), remote_(remote), handler_(&handler) {}
+    ConnectCore(UringNetwork& network, ConnectHandler& handler) noexcept
+        : network_(network), handler_(&handler) {}
 
-    void start(const SocketAddress& remote, const SocketAddress* local) noexcept {
-        failure_ = open(remote, local);
+    // `socket`: to connect, or why there is none.
+    void start(Result<Socket> socket, const RawAddress& remote) noexcept {
+        failure_ = socket.status();
+        if (socket.ok()) socket_ = std::move(socket).value();
+        remote_ = remote;
         ++reference_count;
         network_.ring().prepare(connect_, [this](io_uring_sqe* entry) {
             if (failure_.ok()) {
@@ -125,17 +138,6 @@ class ConnectCore {
     std::size_t reference_count = 0;
 
    private:
-    Status open(const SocketAddress& remote, const SocketAddress* local) noexcept {
-        auto socket = Socket::open(remote, SOCK_STREAM);
-        if (!socket.ok()) return socket.status();
-        socket_ = std::move(socket).value();
-        if (local == nullptr) return Status();
-        // Lets the kernel choose the port when it knows both ends (Linux 4.2).
-        GEMEL_TRY(socket_.set_option(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1));
-        SocketAddress any_port = *local;
-        any_port.port = 0;
-        return socket_.bind(any_port);
-    }
     void on_connected(int result, unsigned) noexcept {
         const Reference<ConnectCore> alive(*this);
         --reference_count;
@@ -159,10 +161,10 @@ class ConnectCore {
 
 class UringConnecting final : public Connecting {
    public:
-    UringConnecting(UringNetwork& network, const SocketAddress& remote, const SocketAddress* local,
+    UringConnecting(UringNetwork& network, Result<Socket> socket, const RawAddress& remote,
                     ConnectHandler& handler) noexcept
-        : count_(network), core_(*new ConnectCore(network, remote, handler)) {
-        core_->start(remote, local);
+        : count_(network), core_(*new ConnectCore(network, handler)) {
+        core_->start(std::move(socket), remote);
     }
     ~UringConnecting() override { core_->abandon(); }
 
@@ -170,6 +172,28 @@ class UringConnecting final : public Connecting {
     UringNetwork::HandleCount count_;
     Reference<ConnectCore> core_;
 };
+
+// A socket that is to connect to `remote`, bound to `local` unless that is null.
+Result<Socket> open_connecting(const SocketAddress& remote, const SocketAddress* local) noexcept {
+    auto socket = Socket::open(remote, SOCK_STREAM);
+    if (!socket.ok() || local == nullptr) return socket;
+    // Lets the kernel choose the port when it knows both ends (Linux 4.2).
+    GEMEL_TRY(socket->set_option(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1));
+    SocketAddress any_port = *local;
+    any_port.port = 0;
+    GEMEL_TRY(socket->bind(RawAddress(any_port)));
+    return socket;
+}
+
+// Removes the socket at a path if nobody listens there any more.
+void remove_abandoned(const RawAddress& address) noexcept {
+    struct stat found {};
+    if (::lstat(address.path.sun_path, &found) == -1 || !S_ISSOCK(found.st_mode)) return;
+    const Socket probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (::connect(probe.descriptor(), &address.any, address.size) == -1 && errno == ECONNREFUSED) {
+        ::unlink(address.path.sun_path);
+    }
+}
 
 }  // namespace
 
@@ -181,7 +205,7 @@ Result<std::unique_ptr<Listener>> UringNetwork::listen(const SocketAddress& loca
     if (!socket.ok()) return socket.status();
     // A restarted node listens again although connections of its former life linger.
     GEMEL_TRY(socket->set_option(SOL_SOCKET, SO_REUSEADDR, 1));
-    GEMEL_TRY(socket->bind(local));
+    GEMEL_TRY(socket->bind(RawAddress(local)));
     if (::listen(socket->descriptor(), kBacklog) == -1) return Status::from_errno(errno);
     return std::unique_ptr<Listener>(
         std::make_unique<UringListener>(*this, std::move(socket).value(), handler));
@@ -190,14 +214,39 @@ Result<std::unique_ptr<Listener>> UringNetwork::listen(const SocketAddress& loca
 std::unique_ptr<Connecting> UringNetwork::connect(const SocketAddress& remote,
                                                   const SocketAddress* local,
                                                   ConnectHandler& handler) noexcept {
-    return std::make_unique<UringConnecting>(*this, remote, local, handler);
+    return std::make_unique<UringConnecting>(*this, open_connecting(remote, local),
+                                             RawAddress(remote), handler);
+}
+
+Result<std::unique_ptr<Listener>> UringNetwork::listen_local(std::string_view path,
+                                                             ListenerHandler& handler) noexcept {
+    const auto address = RawAddress::of_path(path);
+    if (!address.ok()) return address.status();
+    auto socket = Socket::open_local();
+    if (!socket.ok()) return socket.status();
+    remove_abandoned(address.value());
+    // Before it has a name: the file gets the socket's mode, so it is never open to others.
+    if (::fchmod(socket->descriptor(), 0600) == -1) return last_error();
+    GEMEL_TRY(socket->bind(address.value()));
+    if (::listen(socket->descriptor(), kBacklog) == -1) return last_error();
+    return std::unique_ptr<Listener>(std::make_unique<UringListener>(
+        *this, std::move(socket).value(), handler, std::string(path)));
+}
+
+std::unique_ptr<Connecting> UringNetwork::connect_local(std::string_view path,
+                                                        ConnectHandler& handler) noexcept {
+    const auto address = RawAddress::of_path(path);
+    if (!address.ok()) {
+        return std::make_unique<UringConnecting>(*this, address.status(), RawAddress(), handler);
+    }
+    return std::make_unique<UringConnecting>(*this, Socket::open_local(), address.value(), handler);
 }
 
 Result<std::unique_ptr<DatagramSocket>> UringNetwork::bind_datagram(
     const SocketAddress& local, DatagramHandler& handler) noexcept {
     auto socket = Socket::open(local, SOCK_DGRAM);
     if (!socket.ok()) return socket.status();
-    GEMEL_TRY(socket->bind(local));
+    GEMEL_TRY(socket->bind(RawAddress(local)));
     return std::unique_ptr<DatagramSocket>(
         std::make_unique<UringDatagramSocket>(*this, std::move(socket).value(), handler));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP and UDP through the ring. What the kernel may still write to lives in "core" objects, which
-// outlive the handles given to users until the last completion has come. Internal to this folder;
-// users get it from UringLoop::network().
+// TCP, UDP and sockets with a path through the ring. What the kernel may still write to lives in
+// "core" objects, which outlive the handles given to users until the last completion has come.
+// Internal to this folder; users get it from UringLoop::network().
 #pragma once
 
 #include "engine/base/intrusive_list.hpp"
@@ -22,6 +22,10 @@ class UringNetwork final : public Network {
                                              ListenerHandler& handler) noexcept override;
     std::unique_ptr<Connecting> connect(const SocketAddress& remote, const SocketAddress* local,
                                         ConnectHandler& handler) noexcept override;
+    Result<std::unique_ptr<Listener>> listen_local(std::string_view path,
+                                                   ListenerHandler& handler) noexcept override;
+    std::unique_ptr<Connecting> connect_local(std::string_view path,
+                                              ConnectHandler& handler) noexcept override;
     Result<std::unique_ptr<DatagramSocket>> bind_datagram(
         const SocketAddress& local, DatagramHandler& handler) noexcept override;
 

@@ -28,9 +28,15 @@ void StreamCore::set_handler(StreamHandler& handler) noexcept {
     GEMEL_ASSERT(!closed_);
     const bool first = handler_ == nullptr;
     handler_ = &handler;
-    if (!first) return;
+    if (!first || pulls_) return;
     uses_provided_ = network_.ring().provide_buffers();
     arm_receive();
+}
+
+void StreamCore::set_pulling_handler(StreamHandler& handler) noexcept {
+    GEMEL_ASSERT(handler_ == nullptr || pulls_);
+    pulls_ = true;
+    set_handler(handler);
 }
 
 void StreamCore::close() noexcept {
@@ -63,6 +69,10 @@ void StreamCore::arm_receive() noexcept {
 void StreamCore::on_received(int result, unsigned flags) noexcept {
     const Reference<StreamCore> alive(*this);
     if (!receive_.is_in_flight()) --reference_count;
+    if (pulls_) {  // a notice
+        if (!closed_) end(failure_);
+        return;
+    }
     const auto size = static_cast<std::size_t>(std::max(result, 0));
     if ((flags & IORING_CQE_F_BUFFER) != 0) {
         if (size > 0) deliver(network_.ring().provided(flags, size));
@@ -83,6 +93,48 @@ void StreamCore::on_received(int result, unsigned flags) noexcept {
 
 void StreamCore::deliver(Bytes data) noexcept {
     if (handler_ != nullptr) handler_->on_data(data);
+}
+
+// ---- receiving, pulled ------------------------------------------------------------------------
+
+void StreamCore::receive(IoOp& op, MutableBytes buffer, bool whole) noexcept {
+    GEMEL_ASSERT(pulls_ && pulled_op_ == nullptr && !buffer.empty());
+    pulled_op_ = &op;
+    pulled_buffer_ = buffer;
+    pulled_flags_ = whole ? MSG_WAITALL : 0;
+    arm_pull();
+}
+
+void StreamCore::arm_pull() noexcept {
+    ++reference_count;
+    network_.ring().prepare(pull_, [this](io_uring_sqe* entry) {
+        if (closed_) {
+            io_uring_prep_nop(entry);  // completes like any other
+        } else {
+            io_uring_prep_recv(entry, socket_.descriptor(), pulled_buffer_.data(),
+                               pulled_buffer_.size(), pulled_flags_);
+        }
+    });
+}
+
+void StreamCore::on_pulled(int result, unsigned) noexcept {
+    const Reference<StreamCore> alive(*this);
+    --reference_count;
+    if (!closed_ && is_transient(result)) return arm_pull();
+    IoOp& op = *std::exchange(pulled_op_, nullptr);
+    if (closed_) return op.on_complete(Status(Code::cancelled), 0);
+    if (result > 0) return op.on_complete(Status(), static_cast<std::size_t>(result));
+    const Status reason = !failure_.ok() ? failure_
+                          : result == 0  ? Status(Code::disconnected)
+                                         : Status::from_errno(-result);
+    op.on_complete(reason, 0);
+    if (!closed_) end(reason);
+}
+
+void StreamCore::arm_notice() noexcept {
+    if (receive_.is_in_flight()) return;
+    ++reference_count;
+    network_.ring().prepare(receive_, [](io_uring_sqe* entry) { io_uring_prep_nop(entry); });
 }
 
 void StreamCore::end(Status reason) noexcept {
@@ -176,13 +228,15 @@ void StreamCore::on_sent(int result, unsigned) noexcept {
 }
 
 // The owner hears of it from the receiving side, which first delivers what the peer has still sent
-// (its reason, perhaps) and then finds the stream shut.
+// (its reason, perhaps) and then finds the stream shut. One who pulls may be waiting for nothing
+// but this stream to drain, and is told at once.
 void StreamCore::fail(Status reason) noexcept {
     failure_ = reason;
     pending_.clear();
     if (!send_.is_in_flight()) sending_.clear();
     sent_ = 0;
     ::shutdown(socket_.descriptor(), SHUT_RDWR);
+    if (pulls_) arm_notice();
 }
 
 void StreamCore::release_memory() noexcept {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One TCP connection. Receiving: a multishot receive into the ring's provided buffers, or single
-// receives into an own one. Sending: as much as the kernel takes at once by sendmsg, so that the
-// peer begins before this node goes on with its own work; the rest through the ring.
+// One connection. Receiving: a multishot receive into the ring's provided buffers, or single
+// receives into an own one, or (pulled) into the buffers that its owner names. Sending: as much as
+// the kernel takes at once by sendmsg, so that the peer begins before this node goes on with its
+// own work; the rest through the ring.
 #pragma once
 
 #include "engine/base/bytes.hpp"
@@ -20,6 +21,8 @@ class StreamCore : public ListLink {
     ~StreamCore();
 
     void set_handler(StreamHandler& handler) noexcept;
+    void set_pulling_handler(StreamHandler& handler) noexcept;
+    void receive(IoOp& op, MutableBytes buffer, bool whole) noexcept;
     void send(Bytes head, Bytes body) noexcept;
     void flush() noexcept;
     [[nodiscard]] std::size_t unsent() const noexcept {
@@ -38,6 +41,10 @@ class StreamCore : public ListLink {
     void arm_receive() noexcept;
     void on_received(int result, unsigned flags) noexcept;
     void deliver(Bytes data) noexcept;
+    void arm_pull() noexcept;
+    void on_pulled(int result, unsigned flags) noexcept;
+    // A failure is to be told by the loop, although nothing is received.
+    void arm_notice() noexcept;
     // Offers `parts` to the kernel; the number of bytes it took, which may be 0.
     std::size_t offer(std::span<iovec> parts) noexcept;
     // What is pending behind its first `skip` bytes.
@@ -56,6 +63,10 @@ class StreamCore : public ListLink {
     bool closed_ = false;
     Status failure_;
 
+    bool pulls_ = false;
+    IoOp* pulled_op_ = nullptr;
+    MutableBytes pulled_buffer_;
+    int pulled_flags_ = 0;
     bool uses_provided_ = false;
     ByteBuffer receive_buffer_;  // only where the kernel provides no buffers
     // [sent_, end) of sending_ is with the ring, or next; pending_ follows it.
@@ -64,6 +75,7 @@ class StreamCore : public ListLink {
     ByteBuffer pending_;
 
     MemberOp<StreamCore, &StreamCore::on_received> receive_{*this};
+    MemberOp<StreamCore, &StreamCore::on_pulled> pull_{*this};
     MemberOp<StreamCore, &StreamCore::on_sent> send_{*this};
 };
 
@@ -74,6 +86,12 @@ class UringStream final : public Stream {
     ~UringStream() override { core_->close(); }
 
     void set_handler(StreamHandler& handler) noexcept override { core_->set_handler(handler); }
+    void set_pulling_handler(StreamHandler& handler) noexcept override {
+        core_->set_pulling_handler(handler);
+    }
+    void receive(IoOp& op, MutableBytes buffer, bool whole) noexcept override {
+        core_->receive(op, buffer, whole);
+    }
     void send(Bytes head, Bytes body) noexcept override { core_->send(head, body); }
     void flush() noexcept override { core_->flush(); }
     [[nodiscard]] std::size_t unsent() const noexcept override { return core_->unsent(); }

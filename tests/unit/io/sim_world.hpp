@@ -20,6 +20,7 @@ class SimWorld final : public World {
     Loop& other_loop() override { return other_loop_; }
     SocketAddress address(std::uint16_t port) override;
     SocketAddress other_address(std::uint16_t port) override;
+    std::string socket_path() override { return "/run/test.sock"; }
     Fd directory() override { return directory_; }
     bool is_privileged() override { return true; }
     void run_until(const std::function<bool()>& condition) override;

@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <thread>
 #include <unistd.h>
 
@@ -245,6 +247,41 @@ TEST_P(UringLoopTest, EndsWithHandlesJustDestroyed) {
     handler.streams.clear();
     connecting.reset();
     // Listener and datagram socket go at the end of this block, the loop right after it.
+}
+
+// Left behind by a process that was killed: a socket is replaced, anything else is not.
+TEST_P(UringLoopTest, ASocketThatNobodyListensOnIsReplaced) {
+    struct Refuser final : ListenerHandler {
+        void on_accepted(std::unique_ptr<Stream>) noexcept override {}
+    } handler;
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    world_.socket_path().copy(address.sun_path, sizeof address.sun_path - 1);
+    const int left = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_EQ(::bind(left, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(::listen(left, 1), 0);
+    auto busy = loop().network().listen_local(world_.socket_path(), handler);
+    ASSERT_FALSE(busy.ok());
+    EXPECT_TRUE(busy.status().is_errno(EADDRINUSE)) << busy.status().to_string();
+    ::close(left);
+
+    auto listening = loop().network().listen_local(world_.socket_path(), handler);
+    ASSERT_TRUE(listening.ok()) << listening.status().to_string();
+    struct stat file {};
+    ASSERT_EQ(::stat(address.sun_path, &file), 0);
+    EXPECT_EQ(file.st_mode, S_IFSOCK | 0600U);
+    listening.value().reset();
+    EXPECT_EQ(::stat(address.sun_path, &file), -1) << "the path stays after the listener";
+
+    ::close(::open(address.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    auto blocked = loop().network().listen_local(world_.socket_path(), handler);
+    ASSERT_FALSE(blocked.ok());
+    EXPECT_TRUE(blocked.status().is_errno(EADDRINUSE)) << blocked.status().to_string();
+    EXPECT_EQ(::unlink(address.sun_path), 0);
+
+    auto long_path = loop().network().listen_local(std::string(200, 'x'), handler);
+    ASSERT_FALSE(long_path.ok());
+    EXPECT_TRUE(long_path.status().is_errno(ENAMETOOLONG)) << long_path.status().to_string();
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ class UringWorld final : public World {
     Loop& other_loop() override { return *loop_; }
     SocketAddress address(std::uint16_t port) override;
     SocketAddress other_address(std::uint16_t port) override;
+    std::string socket_path() override { return path_ + "/test.sock"; }
     Fd directory() override { return directory_; }
     bool is_privileged() override;
     void run_until(const std::function<bool()>& condition) override;

@@ -26,6 +26,8 @@ class World {
     // Addresses of the two nodes; nobody uses any of their ports before a test does.
     virtual SocketAddress address(std::uint16_t port) = 0;
     virtual SocketAddress other_address(std::uint16_t port) = 0;
+    // A path where loop() may make a socket.
+    virtual std::string socket_path() = 0;
     // An empty directory of loop().vfs(), open as long as the world lives.
     virtual Fd directory() = 0;
     // Whether trusted xattrs, owners, device nodes and handles may be used.
