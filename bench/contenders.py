@@ -35,12 +35,22 @@ class Contender:
 
     def load(self, arguments):
         """The result of `gemel-bench load`, as its JSON says it."""
-        command = [*self.prefix, self.bench, "load", *arguments, "--json", "--dir", self.directory]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S,
-                              check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{self.name}: {' '.join(arguments)}: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+        return self.result_of(self.start(arguments, self.directory), arguments)
+
+    def start(self, arguments, directory):
+        command = [*self.prefix, self.bench, "load", *arguments, "--json", "--dir", directory]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def result_of(self, process, arguments):
+        try:
+            output, errors = process.communicate(timeout=LOAD_TIMEOUT_S)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.returncode != 0:
+            raise RuntimeError(f"{self.name}: {' '.join(arguments)}: {errors.strip()}")
+        return json.loads(output)
 
     def close(self):
         """Ends what it started."""
@@ -55,6 +65,25 @@ class Bare(Contender):
         directory = base / "bare"
         directory.mkdir()
         super().__init__(binaries, [], str(directory))
+
+
+class BareTwice(Contender):
+    """The file system itself, where the same is done in two directories at once: what a mirror
+    could reach at most whose two copies lie on this one disk."""
+
+    name = "bare twice"
+
+    def __init__(self, binaries, base):
+        self.directories = [base / "twice-1", base / "twice-2"]
+        for directory in self.directories:
+            directory.mkdir()
+        super().__init__(binaries, [], str(self.directories[0]))
+
+    def load(self, arguments):
+        """Of the two the slower one: an operation of a mirror is over when both copies have it."""
+        processes = [self.start(arguments, str(directory)) for directory in self.directories]
+        results = [self.result_of(process, arguments) for process in processes]
+        return max(results, key=lambda result: result["seconds"] / result["count"])
 
 
 class Gemel(Contender):
