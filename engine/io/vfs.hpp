@@ -95,6 +95,12 @@ class Vfs {
     virtual Result<Fd> open_by_handle(Fd root, const FileHandle& handle, int flags) noexcept = 0;
     virtual Result<FileHandle> handle_of(Fd file) noexcept = 0;
     virtual void close(Fd file) noexcept = 0;
+    // Closes it soon, away from this thread: for the last descriptor of a removed file, which gives
+    // back what the file held and may take long. From any thread.
+    virtual void close_later(Fd file) noexcept = 0;
+    // Waits until everything handed to close_later() is closed. True: there was something, so an
+    // ENOSPC may have been premature.
+    virtual bool finish_closing() noexcept = 0;
 
     virtual Result<FileStat> stat(Fd file) noexcept = 0;
     virtual Result<FileStat> stat_at(Fd directory, std::string_view name) noexcept = 0;

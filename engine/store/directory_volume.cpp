@@ -67,6 +67,8 @@ TreeVolume::TreeVolume(Loop& loop, LogSink& log, Fd root, const Options& options
 
 TreeVolume::~TreeVolume() {
     *alive_ = false;
+    // Nothing may keep the file system busy from here on.
+    vfs_.finish_closing();
     index_.close();
     for (const Fd fd : {root_, private_, orphan_directory_, detached_directory_, incoming_,
                         staging_, file_system_, eviction_sync_, state_directory_}) {

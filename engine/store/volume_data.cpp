@@ -3,6 +3,7 @@
 // it runs here (protocol.md 6), so its time is the op's on both nodes and nothing else is decided
 // by the local execution but how much of it was done.
 #include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
 #include "engine/store/volume_impl.hpp"
 
 #include <algorithm>
@@ -66,9 +67,20 @@ Status TreeVolume::prepare(Op& op) noexcept {
     return Status::from_errno(EINVAL);
 }
 
+// A refused op has left the tree as it was, and data written twice are the same data.
+template <typename Attempt>
+Status TreeVolume::with_space(Attempt attempt) noexcept {
+    const Status status = attempt();
+    const bool is_full = status.is_errno(ENOSPC) || status.is_errno(EDQUOT);
+    if (!is_full || !vfs_.finish_closing()) return status;
+    GEMEL_PROBE("volume: waited for the space of removed files");
+    return attempt();
+}
+
 Status TreeVolume::execute(Op& op) noexcept {
     begin_call();
-    return op.scope == Scope::mirrored ? carry_out(op) : carry_out_quietly(op);
+    return with_space(
+        [&] { return op.scope == Scope::mirrored ? carry_out(op) : carry_out_quietly(op); });
 }
 
 Status TreeVolume::carry_out(Op& op) noexcept {
@@ -100,6 +112,10 @@ Status TreeVolume::carry_out(Op& op) noexcept {
 
 Status TreeVolume::apply(const Op& op) noexcept {
     begin_call();
+    return with_space([&] { return carry_out_exactly(op); });
+}
+
+Status TreeVolume::carry_out_exactly(const Op& op) noexcept {
     switch (op.kind) {
         case OpKind::write:
         case OpKind::truncate:

@@ -135,7 +135,7 @@ class TreeVolume final : public DirectoryVolume {
     Status remove_contents(Fd directory) noexcept;
     // Removes at most so many names, counting `budget` down; unless it reaches 0, nothing is left.
     Status remove_some(Fd top, std::size_t& budget) noexcept;
-    using OnDirectory = std::function<Status(const std::string& name, const Result<Found>& found)>;
+    using OnDirectory = std::function<Status(const std::string& name, Result<Found>& found)>;
     Status remove_entries(Fd directory, std::size_t& budget,
                           const OnDirectory& on_directory) noexcept;
     Status move_to_fresh_name(Fd directory, std::string_view name, Fd target,
@@ -206,7 +206,9 @@ class TreeVolume final : public DirectoryVolume {
     void object_gone(ObjectId id) noexcept;
     // One name of `found` has been removed: the index forgets the inode if that was its last.
     // Errors: the disk's, under the index.
-    Status drop_record(const Found& found) noexcept;
+    Status drop_record(Found& found) noexcept;
+    // Bytes: what a removed file of this size holds comes back in the background.
+    static constexpr std::uint64_t kReleasedLater = kMiB;
 
     // volume_create.cpp
     Result<Fd> make_object(const NewObject& spec, Fd near, Fd directory,
@@ -227,7 +229,7 @@ class TreeVolume final : public DirectoryVolume {
     Status prepare_removal(Op& op) noexcept;
     Status execute_removal(Op& op) noexcept;
     Status apply_removal(const Op& op) noexcept;
-    Status remove_name(const Op& op, const Found& found, Fd directory) noexcept;
+    Status remove_name(const Op& op, Found& found, Fd directory) noexcept;
     Status check_rename(const Op& op, const RenameSides& sides) const noexcept;
     Status prepare_rename(Op& op) noexcept;
     Status execute_rename(Op& op) noexcept;
@@ -240,7 +242,11 @@ class TreeVolume final : public DirectoryVolume {
     Status set_modified(Fd file, WallTime time) noexcept;
 
     // volume_data.cpp
+    // `attempt`, and once more if it failed for want of space that was on its way back.
+    template <typename Attempt>
+    Status with_space(Attempt attempt) noexcept;
     Status carry_out(Op& op) noexcept;
+    Status carry_out_exactly(const Op& op) noexcept;
     Status execute_data(Op& op) noexcept;
     Status apply_data(const Op& op) noexcept;
     Status write(Fd file, const Op& op, std::uint64_t& done) noexcept;

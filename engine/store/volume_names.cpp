@@ -97,7 +97,7 @@ Status TreeVolume::prepare_removal(Op& op) noexcept {
 
 Status TreeVolume::execute_removal(Op& op) noexcept {
     Fd directory;
-    const Result<Found> found = find_named(op.parent, op.name, directory);
+    Result<Found> found = find_named(op.parent, op.name, directory);
     if (!found.ok()) return found.status();
     GEMEL_TRY(check_removal(op, found.value()));
     op.object = found->id;
@@ -113,7 +113,7 @@ Status TreeVolume::execute_removal(Op& op) noexcept {
 
 Status TreeVolume::apply_removal(const Op& op) noexcept {
     Fd directory;
-    const Result<Found> found = find_named(op.parent, op.name, directory);
+    Result<Found> found = find_named(op.parent, op.name, directory);
     GEMEL_TRY(expect(found, op.object));
     const Status removed = remove_name(op, found.value(), directory);
     if (removed.is_errno(ENOTEMPTY)) {
@@ -124,7 +124,7 @@ Status TreeVolume::apply_removal(const Op& op) noexcept {
     return set_modified(directory, op.resolved.parent_modified);
 }
 
-Status TreeVolume::remove_name(const Op& op, const Found& found, Fd directory) noexcept {
+Status TreeVolume::remove_name(const Op& op, Found& found, Fd directory) noexcept {
     if (op.kind == OpKind::remove_directory) {
         GEMEL_TRY(vfs_.unlink(directory, op.name, true));
         object_gone(found.id);
@@ -285,7 +285,7 @@ Status TreeVolume::carry_out_rename(const Op& op, RenameSides& sides) noexcept {
 Status TreeVolume::release_orphan(ObjectId object, bool& is_gone) noexcept {
     is_gone = false;
     const std::string name = hex_name(object);
-    const Result<Found> before = find_at(orphan_directory_, name);
+    Result<Found> before = find_at(orphan_directory_, name);
     // Absent: this node never had it under that name (it was unlinked while this node was away).
     if (!before.ok() && !before.status().is_errno(ENOENT)) return before.status();
     if (before.ok()) GEMEL_TRY(vfs_.unlink(orphan_directory_, name, false));

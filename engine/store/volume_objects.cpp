@@ -242,8 +242,14 @@ void TreeVolume::object_gone(ObjectId id) noexcept {
     new_names_.erase(id);
 }
 
-Status TreeVolume::drop_record(const Found& found) noexcept {
-    if (found.id.is_none() || !(found.is_directory() || found.is_last_name())) return Status();
+Status TreeVolume::drop_record(Found& found) noexcept {
+    if (!found.is_directory() && !found.is_last_name()) return Status();
+    // Most of the work of removing a large file is done when its last descriptor is closed.
+    if (S_ISREG(found.stat.mode) && found.stat.blocks_512 * 512 >= kReleasedLater) {
+        GEMEL_PROBE("volume: the space of a large file comes back later");
+        vfs_.close_later(found.file.release());
+    }
+    if (found.id.is_none()) return Status();
     // The id may be another inode's by now.
     const Result<ObjectIndex::Record> known = index_.find(found.id);
     if (known.ok() && known->handle != found.handle) return Status();

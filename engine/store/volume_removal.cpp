@@ -36,7 +36,7 @@ Status TreeVolume::remove_entries(Fd directory, std::size_t& budget,
         for (const DirectoryEntry& entry : entries) {
             if (budget == 0) return Status();
             --budget;
-            const Result<Found> going = find_at(directory, entry.name);
+            Result<Found> going = find_at(directory, entry.name);
             const Status removed = vfs_.unlink(directory, entry.name, false);
             if (removed.ok()) {
                 if (going.ok()) GEMEL_TRY(drop_record(going.value()));
@@ -51,20 +51,18 @@ Status TreeVolume::remove_entries(Fd directory, std::size_t& budget,
 }
 
 Status TreeVolume::remove_some(Fd top, std::size_t& budget) noexcept {
-    return remove_entries(
-        top, budget, [&](const std::string& name, const Result<Found>& going) noexcept {
-            const Result<Fd> child = vfs_.open_at(top, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
-            if (!child.ok()) return child.status();
-            const ScopedFd scoped(vfs_, child.value());
-            GEMEL_TRY(remove_entries(child.value(), budget,
-                                     [&](const std::string& inner, const Result<Found>&) noexcept {
-                                         return move_to_fresh_name(child.value(), inner, top,
-                                                                   "level-");
-                                     }));
-            if (budget == 0) return Status();
-            GEMEL_TRY(vfs_.unlink(top, name, true));
-            return going.ok() ? drop_record(going.value()) : Status();
-        });
+    return remove_entries(top, budget, [&](const std::string& name, Result<Found>& going) noexcept {
+        const Result<Fd> child = vfs_.open_at(top, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+        if (!child.ok()) return child.status();
+        const ScopedFd scoped(vfs_, child.value());
+        GEMEL_TRY(remove_entries(child.value(), budget,
+                                 [&](const std::string& inner, Result<Found>&) noexcept {
+                                     return move_to_fresh_name(child.value(), inner, top, "level-");
+                                 }));
+        if (budget == 0) return Status();
+        GEMEL_TRY(vfs_.unlink(top, name, true));
+        return going.ok() ? drop_record(going.value()) : Status();
+    });
 }
 
 Status TreeVolume::move_to_fresh_name(Fd directory, std::string_view name, Fd target,

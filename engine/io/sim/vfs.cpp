@@ -215,7 +215,30 @@ void SimVfs::close(Fd file) noexcept {
     --open_count_;
 }
 
+// A few stay open, so that what a removed file held is not back when it is wanted.
+void SimVfs::close_later(Fd file) noexcept {
+    constexpr std::size_t kKept = 2;
+    if (find(file) == nullptr) return;  // killed
+    closed_later_.push_back(file);
+    --open_count_;
+    if (closed_later_.size() > kKept) close_oldest();
+}
+
+bool SimVfs::finish_closing() noexcept {
+    const bool had_some = !closed_later_.empty();
+    while (!closed_later_.empty()) close_oldest();
+    return had_some;
+}
+
+void SimVfs::close_oldest() noexcept {
+    const Fd oldest = closed_later_.front();
+    closed_later_.erase(closed_later_.begin());
+    ++open_count_;
+    close(oldest);  // may be where the process dies
+}
+
 void SimVfs::release_all() noexcept {
+    closed_later_.clear();
     for (OpenFile& open : files_) {
         if (open.file_system != nullptr) open.file_system->closed(*open.inode);
     }

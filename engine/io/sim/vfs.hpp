@@ -42,6 +42,8 @@ class SimVfs final : public Vfs {
     Result<Fd> open_by_handle(Fd root, const FileHandle& handle, int flags) noexcept override;
     Result<FileHandle> handle_of(Fd file) noexcept override;
     void close(Fd file) noexcept override;
+    void close_later(Fd file) noexcept override;
+    bool finish_closing() noexcept override;
 
     Result<FileStat> stat(Fd file) noexcept override;
     Result<FileStat> stat_at(Fd directory, std::string_view name) noexcept override;
@@ -108,12 +110,14 @@ class SimVfs final : public Vfs {
     Result<Fd> create(OpenFile& directory, std::string_view name, int flags, mode_t mode) noexcept;
     Status make(Fd parent, std::string_view name, const FileSystem::NewInode& what) noexcept;
     Status sync_as(VfsCall call, Fd file) noexcept;
+    void close_oldest() noexcept;
     [[nodiscard]] WallTime now() const noexcept;
 
     SimLoop& loop_;
     Node& node_;
     std::vector<OpenFile> files_;
     std::vector<int> free_;
+    std::vector<Fd> closed_later_;  // oldest first; not counted as open
     std::size_t open_count_ = 0;
     std::uint64_t call_count_ = 0;
     std::uint64_t calls_left_ = 0;  // 0: no limit

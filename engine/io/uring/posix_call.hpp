@@ -2,6 +2,7 @@
 // Small pieces that system calls of this folder share: outcomes from errno, names as C strings.
 #pragma once
 
+#include "engine/base/assert.hpp"
 #include "engine/base/status.hpp"
 #include "engine/io/vfs.hpp"
 
@@ -9,6 +10,7 @@
 #include <charconv>
 #include <cstring>
 #include <string_view>
+#include <unistd.h>
 
 namespace gemel {
 
@@ -25,6 +27,12 @@ auto uninterrupted(Call call) noexcept {
 template <typename Call>
 Status status_of(Call call) noexcept {
     return uninterrupted(call) == -1 ? last_error() : Status();
+}
+
+// Linux gives the number back whatever close(2) answers, so it must not be repeated.
+inline void close_descriptor(int descriptor) noexcept {
+    const bool foreign = ::close(descriptor) == -1 && errno == EBADF;
+    GEMEL_ASSERT(!foreign);
 }
 
 // A name with the NUL that the kernel wants, without allocation. Both kinds have at most 255 bytes

@@ -114,11 +114,7 @@ Result<FileHandle> PosixVfs::handle_of(Fd file) noexcept {
     return handle;
 }
 
-void PosixVfs::close(Fd file) noexcept {
-    // Linux gives the number back whatever close(2) answers, so it must not be repeated.
-    const bool foreign = ::close(file.value) == -1 && errno == EBADF;
-    GEMEL_ASSERT(!foreign);
-}
+void PosixVfs::close(Fd file) noexcept { close_descriptor(file.value); }
 
 Result<FileStat> PosixVfs::stat(Fd file) noexcept { return stat_of(file.value, "", AT_EMPTY_PATH); }
 

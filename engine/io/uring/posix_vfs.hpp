@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vfs by real system calls. It has no state, so any thread may call it.
+// Vfs by real system calls. Any thread may call it.
 //
 // Calls that the kernel refuses on O_PATH descriptors (xattrs, chmod) are repeated through the
 // magic link /proc/self/fd/N, which names the inode itself, a symbolic link included; so /proc must
 // be mounted. Handles and linking by descriptor need CAP_DAC_READ_SEARCH.
 #pragma once
 
+#include "engine/io/uring/background_closer.hpp"
 #include "engine/io/vfs.hpp"
 
 namespace gemel {
@@ -22,6 +23,8 @@ class PosixVfs final : public Vfs {
     // too_large: a file system whose handles exceed FileHandle::kSizeMax.
     Result<FileHandle> handle_of(Fd file) noexcept override;
     void close(Fd file) noexcept override;
+    void close_later(Fd file) noexcept override { closer_.close(file.value); }
+    bool finish_closing() noexcept override { return closer_.finish(); }
 
     Result<FileStat> stat(Fd file) noexcept override;
     Result<FileStat> stat_at(Fd directory, std::string_view name) noexcept override;
@@ -61,6 +64,9 @@ class PosixVfs final : public Vfs {
     Status set_xattr(Fd file, std::string_view name, Bytes value, int flags) noexcept override;
     Status remove_xattr(Fd file, std::string_view name) noexcept override;
     Result<std::vector<std::string>> list_xattrs(Fd file) noexcept override;
+
+   private:
+    BackgroundCloser closer_;
 };
 
 }  // namespace gemel

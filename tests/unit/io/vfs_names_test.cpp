@@ -391,6 +391,24 @@ TEST_P(VfsHandleTest, HandleOfARemovedFileIsStale) {
     EXPECT_TRUE(vfs().open_by_handle(directory(), handle, O_RDWR).status().is_errno(ESTALE));
 }
 
+TEST_P(VfsHandleTest, WhatIsClosedLaterIsClosedWhenClosingHasFinished) {
+    EXPECT_FALSE(vfs().finish_closing());
+    std::vector<FileHandle> handles;
+    // More than wait at once.
+    for (int i = 0; i < 200; ++i) {
+        const std::string name = "file" + std::to_string(i);
+        ScopedFd file = open_file(name);
+        handles.push_back(handle_of(file.get()));
+        ASSERT_TRUE(vfs().unlink(directory(), name, false).ok());
+        vfs().close_later(file.release());
+    }
+    vfs().finish_closing();
+    EXPECT_FALSE(vfs().finish_closing());
+    for (const FileHandle& handle : handles) {
+        EXPECT_TRUE(vfs().open_by_handle(directory(), handle, O_RDWR).status().is_errno(ESTALE));
+    }
+}
+
 TEST_P(VfsHandleTest, HandlesNameEveryKindAndDiffer) {
     make_directory(directory(), "directory");
     ASSERT_TRUE(vfs().make_symlink(directory(), "symlink", as_bytes("t")).ok());

@@ -4,6 +4,7 @@
 #include "engine/store/posix_acl.hpp"
 #include "tests/unit/store/volume_fixture.hpp"
 
+#include <algorithm>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <string>
@@ -351,6 +352,26 @@ TEST_P(DirectoryVolumeMirror, FailedOpsLeaveTheTreeAsItWas) {
     EXPECT_EQ(tree(0), before);
     EXPECT_TRUE(private_names(0, "staging").empty());
     EXPECT_TRUE(private_names(0, "orphans").empty());
+}
+
+// Each of them fits only where the one before is gone: what it held comes back in the background.
+TEST_P(DirectoryVolumeMirror, SpaceOfARemovedFileIsThereForTheNextOp) {
+    const Result<FileSystemStat> disk = a().stat_file_system();
+    ASSERT_TRUE(disk.ok());
+    for (int i = 0; i < 4; ++i) {
+        const ObjectId file = make_file(kRootObject, "large");
+        Op request = op(OpKind::allocate);
+        request.object = file;
+        // Both sides lie on one disk. The real one of this machine is not to be filled.
+        request.size = std::min(disk->blocks * disk->block_size * 3 / 8, 600 * kMiB);
+        const Status allocated = both(request);
+        EXPECT_TRUE(allocated.ok()) << i << ": " << allocated.to_string();
+        ASSERT_TRUE(unlink(kRootObject, "large", i % 2 == 1).ok());
+        if (i % 2 == 0) continue;
+        Op release = op(OpKind::release_orphan);
+        release.object = file;
+        ASSERT_TRUE(both(release).ok());
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, DirectoryVolumeMirror, testing::ValuesIn(all_worlds()),

@@ -61,6 +61,8 @@ class FakeVfs final : public Vfs {
         return Fd{static_cast<int>(descriptors_.size()) + 9};
     }
     void close(Fd) noexcept override { --open_count; }
+    void close_later(Fd file) noexcept override { close(file); }
+    bool finish_closing() noexcept override { return false; }
     Result<FileStat> stat(Fd file) noexcept override {
         FileStat stat;
         stat.size = content(file).size();
