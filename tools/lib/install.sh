@@ -32,6 +32,9 @@ test  groff-base             checks the manual pages
 test  iproute2               two nodes on one machine: network namespaces and their links
 test  nftables               cuts between them, in one direction too
 test  acl                    sets and shows the ACLs that have to be mirrored
+test  libnbd-bin             NBD clients: nbdinfo and nbdcopy
+test  qemu-utils             NBD clients: qemu-img and qemu-io
+test  fio                    NBD client with its nbd engine: random writes, verified
 demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
