@@ -58,7 +58,8 @@ class ExportRequest : public ListLink {
    public:
     virtual ~ExportRequest() = default;
     // Else the errno for the client: status.as_errno(). cancelled, disconnected and refused mean
-    // that this node does not serve (any more) and nothing is promised about the request.
+    // that this node does not serve (any more) and nothing is promised about the request; so does
+    // every failure while refusal() is not empty. The client is dropped without an answer then.
     // EOPNOTSUPP of a zero with fast_zero: nothing was changed, it would not be quick.
     virtual void on_complete(Status status) noexcept = 0;
 

@@ -45,7 +45,6 @@ enum class OptionReply : std::uint32_t {
     policy = kErrorBit + 2,
     invalid = kErrorBit + 3,
     unknown = kErrorBit + 6,
-    shutdown = kErrorBit + 7,
     too_big = kErrorBit + 9,
     extended_headers_required = kErrorBit + 10,
 };
@@ -106,7 +105,6 @@ enum class Error : std::uint32_t {
     no_space = 28,
     overflow = 75,
     not_supported = 95,
-    shutdown = 108,
 };
 
 inline constexpr std::size_t kClientFlagsSize = 4;

@@ -182,7 +182,6 @@ RequestPlan plan_status(const RequestHeader& header, Bytes payload, const Agreem
 
 Error error_of(Status status, const RequestPlan& plan) noexcept {
     if (status.ok()) return Error::none;
-    if (status.code() == Code::refused) return Error::shutdown;
     switch (status.as_errno()) {
         case EPERM:
         case EACCES:

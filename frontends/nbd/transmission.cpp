@@ -17,6 +17,12 @@ bool moves_data(ExportRequestKind kind) noexcept {
     return kind == ExportRequestKind::read || kind == ExportRequestKind::write;
 }
 
+// Nobody knows what has become of the request; the node that serves from now on is asked again.
+bool means_not_serving(Status status) noexcept {
+    return status.code() == Code::cancelled || status.code() == Code::disconnected ||
+           status.code() == Code::refused;
+}
+
 std::size_t cost_of(const RequestPlan& plan) noexcept {
     if (plan.action != RequestPlan::Action::submit) return 0;
     if (plan.kind == ExportRequestKind::status) return kStatusCost;
@@ -107,8 +113,8 @@ void Connection::submit_next_context(Request& request) noexcept {
 void Connection::on_request_complete(Request& request, Status status) noexcept {
     GEMEL_ASSERT(in_flight_ > 0);
     --in_flight_;
-    // Nobody knows what has become of it, and the node that serves from now on will be asked again.
-    const bool is_lost = status.code() == Code::cancelled || status.code() == Code::disconnected;
+    const bool is_lost =
+        means_not_serving(status) || (!status.ok() && !agreement_.exported->refusal().empty());
     if (phase_ != Phase::closed && !is_lost && !answer(request, status)) return;
     release(request);
     if (is_lost) finish();

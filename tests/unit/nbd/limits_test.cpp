@@ -65,7 +65,7 @@ TEST_F(LimitsTest, TooManyClientsAreClosed) {
     EXPECT_TRUE(four->is_over());
     EXPECT_FALSE(three->is_over());
     one->close();
-    run_until([&] { return server_->client_count() == 2; });
+    run_until([&] { return server().client_count() == 2; });
     EXPECT_TRUE(connect()->is_greeted());
 }
 
@@ -151,7 +151,7 @@ TEST_F(LimitsTest, AClientThatNeverReadsIsBoundedAndThenClosed) {
     EXPECT_LE(export_.count(ExportRequestKind::read), 40U);
     auto other = connect(Form::simple);
     EXPECT_EQ(error_of(*other, other->request(Command::flush, 0, 0)), 0U);
-    run_until([&] { return server_->client_count() == 1; });
+    run_until([&] { return server().client_count() == 1; });
     far.node().resume();
 }
 
@@ -198,7 +198,7 @@ TEST_P(ChaosTest, EveryAcknowledgedWriteIsThere) {
         if (prng.one_in(3)) {
             for (auto& client : clients) client->request(Command::read, 0, kMiB);
             export_.refuse("for a while");
-            run_until([&] { return server_->client_count() == 0; });
+            run_until([&] { return server().client_count() == 0; });
             export_.refuse({});
         }
         for (auto& client : clients) {

@@ -1,35 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// An NBD server over memory and clients of it in one simulated world.
+// The session world (session_world.hpp) as a fixture.
 #pragma once
 
-#include "engine/io/sim/loop.hpp"
-#include "engine/io/sim/node.hpp"
-#include "engine/io/sim/world.hpp"
-#include "frontends/nbd/server.hpp"
-#include "tests/unit/nbd/client.hpp"
-#include "tests/unit/nbd/memory_export.hpp"
+#include "tests/unit/nbd/session_world.hpp"
 
 #include <gtest/gtest.h>
 
-#include <optional>
-
 namespace gemel::test {
-
-// How a client speaks after its handshake.
-enum class Form { simple, structured, extended };
 
 class NbdSessionTest : public testing::Test {
    protected:
-    static constexpr std::uint64_t kSize = 16 * kMiB;
+    static constexpr std::uint64_t kSize = NbdSessionWorld::kSize;
 
-    explicit NbdSessionTest(std::uint64_t seed = 1);
+    explicit NbdSessionTest(std::uint64_t seed = 1)
+        : session_(seed),
+          world_(session_.world),
+          loop_(session_.loop),
+          export_(session_.exported) {}
     void TearDown() override;
 
     void serve(const NbdLimits& limits = {});
-    // Withdraws the export, waits for that, and looks that nothing is left.
-    void end_service();
-    std::unique_ptr<NbdClient> connect();
-    // Connected and ready for requests, both contexts chosen unless replies are simple.
+    std::unique_ptr<NbdClient> connect() { return session_.connect(); }
     std::unique_ptr<NbdClient> connect(Form form);
     void run_until(const std::function<bool()>& condition);
     void run_for(Duration time) { world_.run_for(time); }
@@ -37,12 +28,13 @@ class NbdSessionTest : public testing::Test {
     std::uint32_t error_of(NbdClient& client, std::uint64_t cookie) {
         return wait(client, cookie).error;
     }
+    NbdServer& server() { return *session_.server; }
     [[nodiscard]] static std::string pattern(std::size_t size, unsigned seed);
 
-    sim::World world_;
+    NbdSessionWorld session_;
+    sim::World& world_;
     sim::SimLoop& loop_;
-    MemoryExport export_;
-    std::unique_ptr<NbdServer> server_;
+    MemoryExport& export_;
 };
 
 }  // namespace gemel::test
