@@ -6,6 +6,9 @@
 // A regular file is an O_TMPFILE of its directory, so that the file system places it there; other
 // kinds, and regular files where O_TMPFILE is not supported, are made in `staging/` and moved.
 // Owner, set-group-id and ACL inheritance are computed here for all kinds alike.
+//
+// To make an O_TMPFILE is most of the work of a creation. Where a directory is being filled with
+// files, the next one is made as soon as the last one has been answered or acknowledged.
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "engine/store/posix_acl.hpp"
@@ -23,14 +26,61 @@ constexpr std::uint32_t kPermissions = 07777;
 
 }  // namespace
 
+// Nobody else can open it before it has a name, so it may have its mode at once.
+Result<Fd> TreeVolume::open_unnamed(Fd near, std::uint32_t mode) noexcept {
+    return vfs_.open_at(near, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_NONBLOCK, mode & 0777);
+}
+
+// After what this turn sends, and after what the next one finds to do.
+void TreeVolume::prepare_file_later(ObjectId directory, std::uint32_t mode) noexcept {
+    const bool is_being_filled = directory == last_filled_;
+    last_filled_ = directory;
+    if (!is_being_filled || is_preparing_ || !tmpfile_works_) return;
+    is_preparing_ = true;
+    loop_.post([this, alive = alive_, directory, mode] {
+        loop_.post([this, alive, directory, mode] {
+            if (*alive) prepare_file(directory, mode);
+        });
+    });
+}
+
+// What goes wrong here will go wrong again for whoever asks for the file.
+void TreeVolume::prepare_file(ObjectId directory, std::uint32_t mode) noexcept {
+    is_preparing_ = false;
+    begin_call();
+    const Result<Fd> near = directory_fd(directory);
+    if (!near.ok()) return;
+    // The file would inherit an ACL, which may not be the directory's any more when it is needed.
+    const Result<ByteBuffer> acl = read_xattr(near.value(), kDefaultAclAttribute);
+    if (!acl.ok() || !acl->empty()) return;
+    const Result<Fd> file = open_unnamed(near.value(), mode);
+    if (!file.ok()) return;
+    prepared_ = ScopedFd(vfs_, file.value());
+    prepared_in_ = directory;
+    prepared_at_ = loop_.now();
+}
+
+// Its birth time can't be set, so an old one is not used.
+void TreeVolume::drop_old_prepared() noexcept {
+    if (prepared_.is_open() && loop_.now() - prepared_at_ > kPreparedFor) prepared_.reset();
+}
+
 // The unnamed or staged file, dressed, with its identity; open with the best descriptor there is.
-Result<Fd> TreeVolume::make_unnamed(const NewObject& spec, Fd near, bool& staged) noexcept {
+Result<Fd> TreeVolume::make_unnamed(NewObject spec, Fd near, bool& staged) noexcept {
     Result<Fd> file = Status::from_errno(EOPNOTSUPP);
     staged = true;
     if (S_ISREG(spec.mode) && tmpfile_works_) {
-        // Nobody else can open it before it has a name, so it may have its mode at once.
-        file =
-            vfs_.open_at(near, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_NONBLOCK, spec.mode & 0777);
+        drop_old_prepared();
+        if (prepared_.is_open() && prepared_in_ == spec.parent) {
+            GEMEL_PROBE("volume: a file was there before it was asked for");
+            file = prepared_.release();
+            const TimeChange now{true, loop_.wall_time()};
+            if (!spec.accessed.set) spec.accessed = now;
+            if (!spec.modified.set) spec.modified = now;
+        } else {
+            prepared_.reset();
+            file = open_unnamed(near, spec.mode);
+        }
         staged = !file.ok();
         if (staged) {
             if (!file.status().is_errno(EOPNOTSUPP) && !file.status().is_errno(EISDIR)) {
@@ -153,6 +203,7 @@ Status TreeVolume::create(const Op& op, const NewObject& spec, Fd parent) noexce
     const Result<Fd> made = make_object(spec, parent, parent, op.name);
     if (!made.ok()) return made.status();
     note_name(spec.id, op.parent);
+    if (S_ISREG(spec.mode)) prepare_file_later(op.parent, spec.mode);
     return Status();
 }
 
@@ -164,6 +215,7 @@ Status TreeVolume::execute_create(Op& op) noexcept {
     if (!parent_stat.ok()) return parent_stat.status();
     NewObject spec;
     spec.id = next_id();
+    spec.parent = op.parent;
     spec.local = op.scope == Scope::local;
     spec.mode = op.mode;
     spec.uid = op.uid;
@@ -214,6 +266,7 @@ Status TreeVolume::apply_create(const Op& op) noexcept {
     if (!parent.ok()) return parent.status();
     NewObject spec;
     spec.id = op.object;
+    spec.parent = op.parent;
     spec.mode = op.resolved.mode & (S_IFMT | kPermissions);
     spec.uid = op.resolved.uid;
     spec.gid = op.resolved.gid;

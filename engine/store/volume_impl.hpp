@@ -106,7 +106,7 @@ class TreeVolume final : public DirectoryVolume {
     };
     // A new object before it has its name, and how it is to look.
     struct NewObject {
-        ObjectId id;
+        ObjectId id, parent;
         std::uint32_t mode = 0;  // with the type
         std::uint32_t uid = 0, gid = 0;
         std::uint64_t special_device = 0;
@@ -213,7 +213,12 @@ class TreeVolume final : public DirectoryVolume {
     // volume_create.cpp
     Result<Fd> make_object(const NewObject& spec, Fd near, Fd directory,
                            std::string_view name) noexcept;
-    Result<Fd> make_unnamed(const NewObject& spec, Fd near, bool& staged) noexcept;
+    Result<Fd> make_unnamed(NewObject spec, Fd near, bool& staged) noexcept;
+    Result<Fd> open_unnamed(Fd near, std::uint32_t mode) noexcept;
+    void prepare_file_later(ObjectId directory, std::uint32_t mode) noexcept;
+    void prepare_file(ObjectId directory, std::uint32_t mode) noexcept;
+    void drop_old_prepared() noexcept;
+    static constexpr Duration kPreparedFor = Duration::seconds(1);
     Result<Fd> make_staged(const NewObject& spec, std::string_view name) noexcept;
     Status dress(const NewObject& spec, Fd file) noexcept;
     void discard_staged(const NewObject& spec) noexcept;
@@ -288,6 +293,11 @@ class TreeVolume final : public DirectoryVolume {
     bool was_restored_ = false;
     bool is_new_ = false;  // the tree had no identity: nothing in it can have an id
     bool tmpfile_works_ = true;
+    ObjectId last_filled_;  // directory of the last created file
+    bool is_preparing_ = false;
+    ScopedFd prepared_;  // an unnamed file made for the next creation in prepared_in_, or none
+    ObjectId prepared_in_;
+    Instant prepared_at_;
     std::uint32_t allotment_tag_ = 0;
     std::uint64_t allotment_next_ = 0;
     std::uint64_t change_mark_ = 1;  // grows with every write and every new name

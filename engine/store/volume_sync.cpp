@@ -83,6 +83,7 @@ void TreeVolume::finish_sync(const SyncPlan& plan, Status outcome) noexcept {
 }
 
 void TreeVolume::names_synced(std::uint64_t mark) noexcept {
+    drop_old_prepared();
     cache_.note_all_synced(mark);
     for (auto entry = new_names_.begin(); entry != new_names_.end();) {
         std::erase_if(entry->second, [&](const NewName& name) { return name.mark <= mark; });

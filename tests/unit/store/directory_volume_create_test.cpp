@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a new object inherits, compared with what the kernel gives to the same creation made by
 // plain system calls in a directory with the same default ACL, mode and group.
+#include "engine/base/probe.hpp"
 #include "engine/store/posix_acl.hpp"
 #include "tests/unit/store/volume_fixture.hpp"
 
@@ -45,6 +46,15 @@ class DirectoryVolumeCreate : public VolumeTest {
         const Status status = both(request);
         ASSERT_TRUE(status.ok()) << name << ": " << status.to_string();
     }
+    static std::uint64_t made_ahead() {
+        const Probe* probe = Probe::first();
+        while (probe != nullptr && std::string_view(probe->name()) != kMadeAhead) {
+            probe = probe->next();
+        }
+        return probe == nullptr ? ~std::uint64_t{0} : probe->hits();
+    }
+    static constexpr std::string_view kMadeAhead =
+        "volume: a file was there before it was asked for";
     static std::string default_acl(std::uint16_t group, std::uint16_t mask, std::uint16_t other) {
         ByteBuffer value;
         ByteWriter writer(value);
@@ -102,6 +112,7 @@ TEST_P(DirectoryVolumeCreate, InheritsExactlyWhatTheKernelWouldGive) {
             const std::string child = "child-" + std::to_string(number++);
             create_by_kernel(kernel, child.c_str(), mode);
             create_by_volume(parent, child.c_str(), mode);
+            world_->pass(Duration{});
             const std::string theirs = kernel + "/" + child;
             const std::string ours = root + "/" + name + "/" + child;
             struct stat expected;
@@ -116,6 +127,51 @@ TEST_P(DirectoryVolumeCreate, InheritsExactlyWhatTheKernelWouldGive) {
                 << ours;
         }
     }
+    expect_equal_trees();
+}
+
+// Where a directory is being filled, the next file is there before it is asked for.
+TEST_P(DirectoryVolumeCreate, FilesMadeAheadAreLikeOthers) {
+    const std::string path = world_->directory() + "/a/dir/";
+    const ObjectId dir = make_dir(kRootObject, "dir");
+    const auto create = [&](const std::string& name) {
+        const std::uint64_t before = made_ahead();
+        create_by_volume(dir, name.c_str(), S_IFREG | 0666);
+        world_->pass(Duration{});
+        return made_ahead() - before;
+    };
+    EXPECT_EQ(create("one"), 0);
+    EXPECT_EQ(create("two"), 0);
+    EXPECT_EQ(create("three"), 2);  // on both sides
+    EXPECT_EQ(create("four"), 2);
+    struct stat status;
+    ASSERT_EQ(::stat((path + "four").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode, S_IFREG | 0640U);
+    EXPECT_EQ(status.st_mtim.tv_sec, world_->loop().wall_time().seconds);
+
+    // The directory's default ACL came after the file.
+    const std::string acl = default_acl(7, 6, 4);
+    ASSERT_TRUE(set_xattr(dir, kDefaultAclAttribute, acl).ok());
+    EXPECT_EQ(create("with-acl"), 2);
+    EXPECT_EQ(create("like-it"), 0);  // none is made ahead now
+    EXPECT_NE(xattr(path + "with-acl", kAccessAclAttribute), "");
+    EXPECT_EQ(xattr(path + "with-acl", kAccessAclAttribute),
+              xattr(path + "like-it", kAccessAclAttribute));
+    Op request = op(OpKind::remove_xattr);
+    request.object = dir;
+    request.name = kDefaultAclAttribute;
+    ASSERT_TRUE(both(request).ok());
+    EXPECT_EQ(create("without"), 0);
+    EXPECT_EQ(xattr(path + "without", kAccessAclAttribute), "");
+
+    // Not in another directory, and not after a while: its birth time would show.
+    const std::uint64_t before = made_ahead();
+    make_file(kRootObject, "elsewhere");
+    EXPECT_EQ(made_ahead(), before);
+    EXPECT_EQ(create("five"), 0);
+    EXPECT_EQ(create("six"), 0);
+    world_->pass(Duration::seconds(2));
+    EXPECT_EQ(create("seven"), 0);
     expect_equal_trees();
 }
 

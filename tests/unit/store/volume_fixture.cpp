@@ -19,20 +19,29 @@ namespace {
 // As much of a loop as a volume uses: file system, time, boot id.
 class StubLoop final : public Loop {
    public:
-    Instant now() const noexcept override { return {}; }
+    Instant now() const noexcept override { return now_; }
     WallTime wall_time() const noexcept override { return {1'700'000'000, 123'456'789}; }
     Prng& prng() noexcept override { return prng_; }
     void secure_random(MutableBytes) noexcept override { std::abort(); }
     Uuid boot_id() noexcept override { return Uuid{{1, 2, 3}}; }
     Vfs& vfs() noexcept override { return vfs_; }
     Network& network() noexcept override { std::abort(); }
-    void post(std::function<void()>) noexcept override { std::abort(); }
+    void post(std::function<void()> task) noexcept override { posted_.push_back(std::move(task)); }
     void run_from_any_thread(std::function<void()>) noexcept override { std::abort(); }
     void offload(Job&) noexcept override { std::abort(); }
     void read(IoOp&, Fd, MutableBytes, std::uint64_t) noexcept override { std::abort(); }
     void write(IoOp&, Fd, Bytes, std::uint64_t) noexcept override { std::abort(); }
     void sync(IoOp&, Fd, bool) noexcept override { std::abort(); }
     void cancel(IoOp&) noexcept override { std::abort(); }
+
+    void pass(Duration time) {
+        now_ = now_ + time;
+        for (std::size_t i = 0; i < posted_.size(); ++i) {
+            const auto task = std::move(posted_[i]);  // may add to posted_
+            task();
+        }
+        posted_.clear();
+    }
 
    protected:
     void start_timer(Timer&, Instant) noexcept override { std::abort(); }
@@ -41,6 +50,8 @@ class StubLoop final : public Loop {
    private:
     PosixVfs vfs_;
     Prng prng_{1};
+    Instant now_;
+    std::vector<std::function<void()>> posted_;
 };
 
 class PosixWorld final : public TestWorld {
@@ -58,6 +69,7 @@ class PosixWorld final : public TestWorld {
     }
     Loop& loop() noexcept override { return loop_; }
     std::string directory() const override { return directory_; }
+    void pass(Duration time) override { loop_.pass(time); }
     std::string missing() override {
         if (directory_.empty()) return "no temporary directory";
         if (::geteuid() != 0) return "needs root: trusted attributes and file handles";

@@ -30,6 +30,8 @@ class TestWorld {
     virtual ~TestWorld() = default;
     [[nodiscard]] virtual Loop& loop() noexcept = 0;
     [[nodiscard]] virtual std::string directory() const = 0;  // absolute
+    // Time goes on; what was posted to the loop runs.
+    virtual void pass(Duration time) = 0;
     // Why volumes can't be tested in this world, or empty.
     [[nodiscard]] virtual std::string missing() = 0;
 };

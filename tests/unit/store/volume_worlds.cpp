@@ -16,6 +16,7 @@ class SimWorld final : public TestWorld {
     }
     Loop& loop() noexcept override { return *loop_; }
     std::string directory() const override { return "/test"; }
+    void pass(Duration time) override { world_.run_for(time); }
     std::string missing() override { return ""; }
 
    private:
