@@ -111,7 +111,7 @@ void add_verbs(CLI::App& app, Arguments& a) {
     promote->add_flag("--force", a.force, "do it, whatever may be lost");
 
     CLI::App* verify = add_command(
-        app, "verify", "Compare both copies while they are in use and report every difference", a,
+        app, "verify", "Compare both copies while they are in use (not in this version)", a,
         [&a] { return gemel::send_command(a.run, a.mirror, "verify", a.repair ? "repair" : ""); });
     add_mirror(verify, a.mirror);
     verify->add_flag("--repair", a.repair, "mend what differs");
