@@ -75,7 +75,7 @@ class WitnessTest(unittest.TestCase):
         self.fail_over(NODES, 1)
         self.witness.kill_daemon()
         self.lab.start("witness")
-        self.wait_witness("witness of cluster 'shop'", "1 mirrors recorded")
+        self.wait_witness("witness of cluster 'shop'", "1 mirror recorded")
         for nodes in (NODES, SHOP):
             self.fail_over(nodes, 3)
         self.assertNotEqual(self.epoch(NODES[0]), self.epoch(SHOP[0]))

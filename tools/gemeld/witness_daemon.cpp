@@ -38,9 +38,11 @@ bool WitnessDaemon::start(std::string& why) {
     if (!listen(why)) return false;
     signals_ = SignalWatch::create(loop_, [this] { loop_.stop(); });
     for (const WitnessCluster& cluster : config_.clusters) {
+        const std::size_t count = store_->count(cluster.name);
         log_.log(LogLevel::info,
                  "witness of cluster '" + cluster.name + "' on " + cluster.address.to_string() +
-                     ", " + std::to_string(store_->count(cluster.name)) + " mirrors recorded");
+                     ", " + std::to_string(count) + (count == 1 ? " mirror" : " mirrors") +
+                     " recorded");
     }
     notify_service_manager("READY=1");
     return true;
