@@ -6,6 +6,7 @@
 #include "engine/io/sim/loop.hpp"
 #include "engine/io/sim/node.hpp"
 #include "engine/io/sim/world.hpp"
+#include "tests/unit/controller/register_samples.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,12 +17,6 @@
 namespace gemel {
 namespace {
 
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
-
 // The token is the epoch, so that values of different proposals differ.
 RegisterValue value(std::uint64_t epoch, std::uint8_t token) {
     RegisterValue v;
@@ -30,10 +25,6 @@ RegisterValue value(std::uint64_t epoch, std::uint8_t token) {
     v.in_sync = {{"alpha", {uuid(1), uuid(2)}}};
     v.token = uuid(token);
     return v;
-}
-
-RegisterProposal proposal(const RegisterValue& expected, const RegisterValue& next) {
-    return {expected.epoch, expected.token, false, next};
 }
 
 class RegisterStoreTest : public testing::Test {

@@ -8,6 +8,7 @@
 #include "engine/io/sim/node.hpp"
 #include "engine/io/sim/world.hpp"
 #include "netdev/session_acceptor.hpp"
+#include "tests/unit/controller/register_samples.hpp"
 
 #include <gtest/gtest.h>
 
@@ -18,12 +19,6 @@ namespace {
 
 constexpr std::uint16_t kPort = 7801;
 
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
-
 RegisterValue value(std::uint64_t epoch, std::uint8_t token, std::string serving = "alpha") {
     RegisterValue v;
     v.epoch = epoch;
@@ -31,10 +26,6 @@ RegisterValue value(std::uint64_t epoch, std::uint8_t token, std::string serving
     v.in_sync = {{v.serving, {uuid(1), uuid(2)}}};
     v.token = uuid(token);
     return v;
-}
-
-RegisterProposal proposal(const RegisterValue& expected, const RegisterValue& next) {
-    return {expected.epoch, expected.token, false, next};
 }
 
 SessionIdentity identity_of(const std::string& cluster, const std::string& node) {

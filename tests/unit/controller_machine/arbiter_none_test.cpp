@@ -3,6 +3,7 @@
 #include "controller/arbiter_none.hpp"
 
 #include "tests/sim/election_clock.hpp"
+#include "tests/unit/controller/register_samples.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +11,6 @@
 
 namespace gemel {
 namespace {
-
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
 
 RegisterValue value(std::uint64_t epoch, std::uint8_t token, const std::string& serving,
                     std::vector<std::string> nodes) {

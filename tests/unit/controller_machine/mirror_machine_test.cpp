@@ -3,6 +3,8 @@
 // make together is the business of tests/sim/election_test.cpp.
 #include "controller/mirror_machine.hpp"
 
+#include "tests/unit/controller/register_samples.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,11 +12,6 @@
 namespace gemel {
 namespace {
 
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
 const Uuid kBoot = uuid(100);
 const Incarnation kAlphas{kBoot, uuid(1)};
 const Incarnation kBetas{uuid(101), uuid(2)};

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/mirror_machine_messages.hpp"
+#include "tests/unit/controller/register_samples.hpp"
 
 #include <gtest/gtest.h>
 
 namespace gemel {
 namespace {
-
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
 
 MirrorHello hello() {
     MirrorHello h;

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/register_value.hpp"
 
+#include "tests/unit/controller/register_samples.hpp"
+
 #include <gtest/gtest.h>
 
 namespace gemel {
 namespace {
-
-Uuid uuid(std::uint8_t n) {
-    Uuid id;
-    id.bytes[0] = n;
-    return id;
-}
 
 RegisterValue value(std::uint64_t epoch, std::uint8_t token) {
     RegisterValue v;
@@ -20,10 +16,6 @@ RegisterValue value(std::uint64_t epoch, std::uint8_t token) {
     v.previous = {{"beta", {uuid(3), uuid(4)}}};
     v.token = uuid(token);
     return v;
-}
-
-RegisterProposal proposal(const RegisterValue& expected, const RegisterValue& next) {
-    return {expected.epoch, expected.token, false, next};
 }
 
 TEST(RegisterJudge, NextEpochOverTheExpectedValueWins) {
