@@ -2,6 +2,7 @@
 #include "controller/register_store.hpp"
 
 #include "engine/base/checksum.hpp"
+#include "engine/io/whole_transfer.hpp"
 
 #include <algorithm>
 #include <array>
@@ -38,17 +39,6 @@ ByteBuffer make_image(const std::string& cluster, const std::string& mirror,
     encode(value, out);
     out.put(checksum64(image));
     return image;
-}
-
-Status write_all(Vfs& vfs, Fd file, Bytes data) noexcept {
-    std::size_t done = 0;
-    while (done < data.size()) {
-        const Result<std::size_t> count = vfs.pwrite(file, data.subspan(done), done);
-        if (!count.ok()) return count.status();
-        if (count.value() == 0) return Status::from_errno(EIO);
-        done += count.value();
-    }
-    return vfs.sync(file, false);
 }
 
 }  // namespace
@@ -89,7 +79,7 @@ Status RegisterStore::load_one(const std::string& name, std::string& why) {
     if (!fd.ok()) return fd.status();
     const ScopedFd file(vfs, fd.value());
     ByteBuffer image(kFileSizeMax);
-    const Result<std::size_t> size = vfs.pread(file.get(), image, 0);
+    const Result<std::size_t> size = read_fully(vfs, file.get(), image, 0);
     if (!size.ok()) return size.status();
     image.resize(size.value());
     ByteReader in(image);
@@ -154,7 +144,8 @@ void RegisterStore::run() noexcept {
             vfs.open_at(directory_.get(), new_name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         if (!fd.ok()) return fd.status();
         const ScopedFd file(vfs, fd.value());
-        GEMEL_TRY(write_all(vfs, file.get(), image_));
+        GEMEL_TRY(write_fully(vfs, file.get(), image_, 0));
+        GEMEL_TRY(vfs.sync(file.get(), false));
         GEMEL_TRY(vfs.rename(directory_.get(), new_name, directory_.get(), file_name_, 0));
         return vfs.sync(directory_.get(), false);
     };

@@ -2,6 +2,7 @@
 #include "resync/chunk.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/io/whole_transfer.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -12,14 +13,10 @@ namespace {
 
 // The bytes of one segment; what a file cut short meanwhile no longer has reads as zeros.
 Status read_segment(Vfs& vfs, Fd file, std::uint64_t offset, MutableBytes buffer) noexcept {
-    std::size_t done = 0;
-    while (done < buffer.size()) {
-        const Result<std::size_t> got = vfs.pread(file, buffer.subspan(done), offset + done);
-        if (!got.ok()) return got.status();
-        if (got.value() == 0) break;
-        done += got.value();
-    }
-    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(done), buffer.end(), std::byte{0});
+    const Result<std::size_t> size = read_fully(vfs, file, buffer, offset);
+    if (!size.ok()) return size.status();
+    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(size.value()), buffer.end(),
+              std::byte{0});
     return Status();
 }
 

@@ -3,6 +3,7 @@
 // behind which nothing was ever durable. Any other is reported: a lost mark is a lost difference.
 #include "engine/store/intent_log_recovery.hpp"
 
+#include "engine/io/whole_transfer.hpp"
 #include "engine/store/intent_log_format.hpp"
 
 #include <algorithm>
@@ -39,30 +40,12 @@ struct FileScan {
     std::uint32_t damaged_block = 0;   // damaged: which
 };
 
-Status write_all(Vfs& vfs, Fd file, Bytes data, std::uint64_t offset) {
-    std::size_t done = 0;
-    while (done < data.size()) {
-        const auto count = vfs.pwrite(file, data.subspan(done), offset + done);
-        if (!count.ok()) return count.status();
-        if (count.value() == 0) return Status::from_errno(EIO);
-        done += count.value();
-    }
-    return {};
-}
-
 // A block that cannot be read, or only in part, counts as damaged: its checksum will not match.
 Status read_block(Vfs& vfs, Fd file, std::uint32_t block, MutableBytes raw) {
     std::fill(raw.begin(), raw.end(), std::byte{0});
     const std::uint64_t offset = std::uint64_t{block} * kIntentBlockSize;
-    std::size_t done = 0;
-    while (done < raw.size()) {
-        const auto count = vfs.pread(file, raw.subspan(done), offset + done);
-        if (!count.ok() && count.status().is_errno(EIO)) return {};
-        if (!count.ok()) return count.status();
-        if (count.value() == 0) break;
-        done += count.value();
-    }
-    return {};
+    const Result<std::size_t> size = read_fully(vfs, file, raw, offset);
+    return size.ok() || size.status().is_errno(EIO) ? Status() : size.status();
 }
 
 // Decides the state of a file from the summaries of its blocks.
@@ -136,7 +119,7 @@ Status write_snapshot(Vfs& vfs, Fd file, const IntentTable& keys, const IntentBa
     keys.for_each([&](const IntentSlot& slot) { entries.push_back({slot.key()}); });
     ByteBuffer blocks;
     encode_intent_batch(place, entries, blocks);
-    GEMEL_TRY(write_all(vfs, file, blocks, 0));
+    GEMEL_TRY(write_fully(vfs, file, blocks, 0));
     return vfs.sync(file, false);
 }
 
@@ -145,7 +128,7 @@ Result<ScopedFd> make_file(Vfs& vfs, Fd directory, std::string_view name) {
     if (!opened.ok()) return opened.status();
     ScopedFd file(vfs, opened.value());
     const ByteBuffer zeros(kIntentFileBlocksMin * kIntentBlockSize);
-    GEMEL_TRY(write_all(vfs, file.get(), zeros, 0));
+    GEMEL_TRY(write_fully(vfs, file.get(), zeros, 0));
     return file;
 }
 

@@ -7,6 +7,7 @@
 #include "engine/base/bytes.hpp"
 #include "engine/base/checksum.hpp"
 #include "engine/base/units.hpp"
+#include "engine/io/whole_transfer.hpp"
 
 #include <array>
 #include <cstddef>
@@ -124,29 +125,6 @@ std::optional<Superblock> decode(Bytes payload, std::uint32_t version) {
     }
     if (!reader.at_end()) return std::nullopt;
     return superblock;
-}
-
-// Reads until `buffer` is full or the file ends; returns how much.
-Result<std::size_t> read_fully(Vfs& vfs, Fd file, MutableBytes buffer, std::uint64_t offset) {
-    std::size_t done = 0;
-    while (done < buffer.size()) {
-        const auto count = vfs.pread(file, buffer.subspan(done), offset + done);
-        if (!count.ok()) return count.status();
-        if (count.value() == 0) break;
-        done += count.value();
-    }
-    return done;
-}
-
-Status write_fully(Vfs& vfs, Fd file, Bytes data, std::uint64_t offset) {
-    std::size_t done = 0;
-    while (done < data.size()) {
-        const auto count = vfs.pwrite(file, data.subspan(done), offset + done);
-        if (!count.ok()) return count.status();
-        if (count.value() == 0) return Status::from_errno(EIO);
-        done += count.value();
-    }
-    return {};
 }
 
 Result<Slot> read_slot(Vfs& vfs, Fd file, std::size_t index) {
