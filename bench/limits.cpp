@@ -2,6 +2,7 @@
 #include "bench/limits.hpp"
 
 #include "bench/posix_file.hpp"
+#include "bench/result_output.hpp"
 #include "bench/round_trip.hpp"
 #include "engine/base/checksum.hpp"
 
@@ -88,12 +89,7 @@ int run_limits(const LimitsOptions& options) {
     object["round_trip_sleeping_us"] = trips.sleeping_us;
     object["round_trip_spinning_us"] = trips.spinning_us;
     if (!options.directory.empty()) add_disk(object, options.directory);
-    if (options.json) {
-        fmt::print("{}\n", object.dump());
-    } else {
-        print(object);
-    }
-    return 0;
+    return print_result(object, options.json, print);
 }
 
 }  // namespace gemel::bench

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/load.hpp"
 
+#include "bench/result_output.hpp"
+
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
@@ -116,13 +118,7 @@ int run_load(const LoadOptions& options) {
     if (workload == std::end(kWorkloads)) {
         throw std::invalid_argument(fmt::format("no workload '{}'", options.workload));
     }
-    const auto object = describe(options, workload->run(options));
-    if (options.json) {
-        fmt::print("{}\n", object.dump());
-    } else {
-        print(object);
-    }
-    return 0;
+    return print_result(describe(options, workload->run(options)), options.json, print);
 }
 
 }  // namespace gemel::bench
