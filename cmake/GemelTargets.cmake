@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# gemel_library, gemel_executable, gemel_test, gemel_script_test, gemel_fuzz: the only ways a target
-# or a test is made here, so that flags, include root and labels are the same everywhere.
+# gemel_library, gemel_executable, gemel_test_library, gemel_test, gemel_script_test, gemel_fuzz:
+# the only ways a target or a test is made here, so that flags, include root and labels are the
+# same everywhere.
 #
 # LIBS: names beginning with gemel_ are linked PUBLIC (a header may include headers of lower
 # floors), everything else PRIVATE (third-party libraries stay inside the folder that uses them).
@@ -47,7 +48,6 @@ function(gemel_library name)
     string(REGEX REPLACE "^gemel_" "" short ${name})
     set_target_properties(${name} PROPERTIES EXPORT_NAME ${short})
     add_library(gemel::${short} ALIAS ${name})
-    set_property(GLOBAL APPEND PROPERTY GEMEL_LIBRARIES ${name})
 endfunction()
 
 # gemel_executable(name SOURCES files... [LIBS libs...] [EXCEPTIONS])
@@ -60,6 +60,15 @@ function(gemel_executable name)
     add_executable(${name} ${arg_SOURCES})
     gemel_flags(${name} "${arg_EXCEPTIONS}")
     gemel_link(${name} ${arg_LIBS})
+endfunction()
+
+# gemel_test_library(name SOURCES files... LIBS libs...)
+# What several tests share, compiled once; hands LIBS on. Its name begins with gemel_.
+function(gemel_test_library name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    add_library(${name} STATIC ${arg_SOURCES})
+    gemel_flags(${name} OFF)
+    gemel_link(${name} ${arg_LIBS} GTest::gtest)
 endfunction()
 
 # gemel_test(name SOURCES files... [LIBS libs...] LABELS fast|sim|slow|root|threads...
