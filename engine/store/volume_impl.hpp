@@ -92,7 +92,8 @@ class TreeVolume final : public DirectoryVolume {
    private:
     // What a name stands for. `id` is none where the object has no valid identity.
     struct Found {
-        ScopedFd file;  // O_PATH
+        ScopedFd file;   // O_PATH
+        ScopedFd going;  // the last descriptor of a large file that is being removed
         FileStat stat;
         FileHandle handle;
         ObjectId id;
@@ -144,6 +145,10 @@ class TreeVolume final : public DirectoryVolume {
     // background. ENOTEMPTY: it has mirrored names.
     Status discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept;
     void clear_staging_later() noexcept;
+    // Before the last name of `found` goes: a file of so many bytes and more gives them back in the
+    // background, once drop_record is called.
+    void hold_large(Found& found) noexcept;
+    static constexpr std::uint64_t kReleasedLater = kMiB;
     // A directory of this node's own gives way to a mirrored object of its name.
     Status clear_way(ObjectId parent, std::string_view name) noexcept;
 
@@ -207,8 +212,6 @@ class TreeVolume final : public DirectoryVolume {
     // One name of `found` has been removed: the index forgets the inode if that was its last.
     // Errors: the disk's, under the index.
     Status drop_record(Found& found) noexcept;
-    // Bytes: what a removed file of this size holds comes back in the background.
-    static constexpr std::uint64_t kReleasedLater = kMiB;
 
     // volume_create.cpp
     Result<Fd> make_object(const NewObject& spec, Fd near, Fd directory,

@@ -141,6 +141,7 @@ Status TreeVolume::remove_name(const Op& op, Found& found, Fd directory) noexcep
         GEMEL_PROBE("volume: last name here of an object with other names on the peer");
         return detach_found(found, directory, op.name);
     }
+    if (op.resolved.object_gone) hold_large(found);
     GEMEL_TRY(vfs_.unlink(directory, op.name, false));
     if (!op.resolved.object_gone) return Status();
     object_gone(found.id);
@@ -260,6 +261,7 @@ Status TreeVolume::carry_out_rename(const Op& op, RenameSides& sides) noexcept {
         }
     }
     if (keeper.is_open()) GEMEL_TRY(keep_replaced(op, sides, keeper));
+    if (op.resolved.replaced_gone && sides.target.has_value()) hold_large(*sides.target);
     const Status renamed =
         vfs_.rename(sides.directory, op.name, sides.new_directory, op.new_name, op.flags);
     if (!renamed.ok()) {
@@ -288,7 +290,10 @@ Status TreeVolume::release_orphan(ObjectId object, bool& is_gone) noexcept {
     Result<Found> before = find_at(orphan_directory_, name);
     // Absent: this node never had it under that name (it was unlinked while this node was away).
     if (!before.ok() && !before.status().is_errno(ENOENT)) return before.status();
-    if (before.ok()) GEMEL_TRY(vfs_.unlink(orphan_directory_, name, false));
+    if (before.ok()) {
+        hold_large(before.value());
+        GEMEL_TRY(vfs_.unlink(orphan_directory_, name, false));
+    }
     orphans_.erase(object);
     is_gone = before.ok() && before->is_last_name();
     if (!is_gone) return Status();

@@ -244,10 +244,9 @@ void TreeVolume::object_gone(ObjectId id) noexcept {
 
 Status TreeVolume::drop_record(Found& found) noexcept {
     if (!found.is_directory() && !found.is_last_name()) return Status();
-    // Most of the work of removing a large file is done when its last descriptor is closed.
-    if (S_ISREG(found.stat.mode) && found.stat.blocks_512 * 512 >= kReleasedLater) {
-        GEMEL_PROBE("volume: the space of a large file comes back later");
-        vfs_.close_later(found.file.release());
+    if (found.going.is_open()) {
+        found.file.reset();  // first, or it would be the last one
+        vfs_.close_later(found.going.release());
     }
     if (found.id.is_none()) return Status();
     // The id may be another inode's by now.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole trees that go: subdirectories are moved up to the top before they are removed, so there is
-// no recursion and no stack of descriptors, whatever the depth.
+// What takes long to remove. Whole trees: subdirectories are moved up to the top before they are
+// removed, so there is no recursion and no stack of descriptors, whatever the depth. Large files:
+// their names go at once, what they hold comes back in the background.
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 #include "engine/store/volume_impl.hpp"
@@ -37,6 +38,7 @@ Status TreeVolume::remove_entries(Fd directory, std::size_t& budget,
             if (budget == 0) return Status();
             --budget;
             Result<Found> going = find_at(directory, entry.name);
+            if (going.ok()) hold_large(going.value());
             const Status removed = vfs_.unlink(directory, entry.name, false);
             if (removed.ok()) {
                 if (going.ok()) GEMEL_TRY(drop_record(going.value()));
@@ -63,6 +65,21 @@ Status TreeVolume::remove_some(Fd top, std::size_t& budget) noexcept {
         GEMEL_TRY(vfs_.unlink(top, name, true));
         return going.ok() ? drop_record(going.value()) : Status();
     });
+}
+
+// Most of the work of removing a large file is done when its last descriptor is closed. The last
+// one is not to be one opened under the name that goes: rmdir(2) of that directory would wait,
+// busily, until the file is gone (shrink_dcache_parent of the kernel's fs/dcache.c).
+void TreeVolume::hold_large(Found& found) noexcept {
+    if (!S_ISREG(found.stat.mode) || !found.is_last_name()) return;
+    if (found.stat.blocks_512 * 512 < kReleasedLater) return;
+    const std::string name = "going-" + std::to_string(discard_counter_++);
+    if (!vfs_.link(found.file.get(), staging_, name).ok()) return;
+    const Result<Fd> file = vfs_.open_at(staging_, name, O_PATH, 0);
+    if (file.ok()) found.going = ScopedFd(vfs_, file.value());
+    const Status removed = vfs_.unlink(staging_, name, false);
+    if (!removed.ok()) clear_staging_later();
+    GEMEL_PROBE("volume: the space of a large file comes back later");
 }
 
 Status TreeVolume::move_to_fresh_name(Fd directory, std::string_view name, Fd target,
