@@ -46,7 +46,8 @@ class MirrorStorage::Opening {
         GEMEL_TRY(read_superblock());
         GEMEL_TRY(open_intents());
         for (std::size_t i = 0; i < options_.volumes.size(); ++i) {
-            GEMEL_TRY(open_volume(i));
+            const bool is_block = options_.volumes[i].block_size != 0;
+            GEMEL_TRY(is_block ? open_block(i) : open_volume(i));
         }
         note_exclusions();
         GEMEL_TRY(note_comparisons());
@@ -140,8 +141,8 @@ class MirrorStorage::Opening {
             return Status();
         }
         return refuse(Status(Code::foreign),
-                      state_path() + " was made for other directories of mirror '" +
-                          options_.mirror + "': restore them in the configuration, or move " +
+                      state_path() + " was made for other volumes of mirror '" + options_.mirror +
+                          "': restore them in the configuration, or move " +
                           "the state directory away on both nodes to begin anew");
     }
 
@@ -185,9 +186,71 @@ class MirrorStorage::Opening {
         known.volume_id = loop_.prng().uuid();
         GEMEL_TRY(make_volume(index, root.value(),
                               carried.value().is_none() ? known.volume_id : carried.value()));
-        const Status adopted = storage_->volumes.back()->adopt_volume_id(known.volume_id);
+        return rename_volume(paths.path, known.volume_id);
+    }
+
+    // The volume opened last gets an id of its own.
+    Status rename_volume(const std::string& path, const Uuid& id) noexcept {
+        const Status adopted = storage_->volumes.back()->adopt_volume_id(id);
         if (adopted.ok()) return Status();
-        return refuse(adopted, paths.path + " can't be given an id: " + adopted.to_string());
+        return refuse(adopted, path + " can't be given an id: " + adopted.to_string());
+    }
+
+    Status open_block(std::size_t index) noexcept {
+        const MirrorStorageOptions::VolumePaths& paths = options_.volumes[index];
+        SuperblockVolume& known = storage_->superblock.volumes[index];
+        Vfs& vfs = loop_.vfs();
+        const std::size_t slash = paths.root.rfind('/');
+        const std::string directory = paths.root.substr(0, slash == 0 ? 1 : slash);
+        const std::string name = paths.root.substr(slash + 1);
+        const Result<Fd> opened = vfs.open_directory(directory);
+        if (!opened.ok()) {
+            return refuse(opened.status(), "the directory of " + paths.path +
+                                               " can't be opened: " + opened.status().to_string());
+        }
+        const ScopedFd parent(vfs, opened.value());
+        const Result<Uuid> carried = BlockVolume::volume_id_of(vfs, parent.get(), name);
+        if (!carried.ok()) return refuse_block(paths, carried.status());
+        GEMEL_TRY(agree(paths.path, carried.value(), known));
+        const bool is_first = known.volume_id.is_none();
+        if (is_first) known.volume_id = loop_.prng().uuid();
+        BlockVolume::Options options;
+        options.volume_id =
+            is_first && !carried.value().is_none() ? carried.value() : known.volume_id;
+        options.size = paths.block_size;
+        Result<std::unique_ptr<BlockVolume>> volume =
+            BlockVolume::open(loop_, parent.get(), name, options);
+        if (!volume.ok()) return refuse_block(paths, volume.status());
+        GEMEL_TRY(take_volume(index, std::move(volume).value()));
+        return is_first ? rename_volume(paths.path, known.volume_id) : Status();
+    }
+
+    Status refuse_block(const MirrorStorageOptions::VolumePaths& paths, Status status) noexcept {
+        std::string sentence = paths.path + " can't be mirrored: ";
+        if (status.code() == Code::too_large) {
+            sentence += "it is larger than its configured size of " +
+                        std::to_string(paths.block_size) +
+                        " bytes, and a block volume never shrinks";
+        } else if (status.code() == Code::unsupported) {
+            sentence +=
+                "a backing is a regular file on a file system with trusted extended "
+                "attributes and file handles";
+        } else {
+            sentence += status.to_string();
+        }
+        return refuse(status, std::move(sentence));
+    }
+
+    Status take_volume(std::size_t index, std::unique_ptr<Volume> volume) noexcept {
+        if (volume->was_restored()) storage_->superblock.volumes[index].must_compare = true;
+        const Result<bool> empty = volume->is_empty();
+        if (!empty.ok()) {
+            return refuse(empty.status(), options_.volumes[index].path +
+                                              " can't be read: " + empty.status().to_string());
+        }
+        storage_->all_empty = (index == 0 || storage_->all_empty) && empty.value();
+        storage_->volumes.push_back(std::move(volume));
+        return Status();
     }
 
     // The directory's own idea of its volume against the superblock's.
@@ -207,7 +270,7 @@ class MirrorStorage::Opening {
         GEMEL_PROBE("storage: a directory that is not the one of the superblock");
         return refuse(Status(Code::foreign),
                       carried.is_none()
-                          ? path + " is not the directory that mirror '" + options_.mirror +
+                          ? path + " is not what mirror '" + options_.mirror +
                                 "' had here (is its disk mounted? was it replaced?): to fill it " +
                                 "from the other node, move " + state_path() + " away"
                           : path + " belongs to another volume than the one that mirror '" +
@@ -238,16 +301,7 @@ class MirrorStorage::Opening {
                                    ? " (its file system lacks trusted attributes or file handles)"
                                    : ""));
         }
-        if (volume.value()->was_restored()) {
-            storage_->superblock.volumes[index].must_compare = true;
-        }
-        const Result<bool> empty = volume.value()->is_empty();
-        if (!empty.ok()) {
-            return refuse(empty.status(), path + " can't be read: " + empty.status().to_string());
-        }
-        storage_->all_empty = (index == 0 || storage_->all_empty) && empty.value();
-        storage_->volumes.push_back(std::move(volume).value());
-        return Status();
+        return take_volume(index, std::move(volume).value());
     }
 
     // What was kept per node may be mirrored now, and the other way round: which names differ

@@ -8,6 +8,7 @@
 // have to agree.
 #pragma once
 
+#include "engine/store/block_volume.hpp"
 #include "engine/store/directory_volume.hpp"
 #include "engine/store/intent_log.hpp"
 #include "engine/store/superblock.hpp"
@@ -24,7 +25,8 @@ struct MirrorStorageOptions {
     std::string state_directory;  // the node's, absolute, exists; `<mirror>/` is made in it
     struct VolumePaths {
         std::string path;  // as configured
-        std::string root;  // where the bare directory can be reached, absolute
+        std::string root;  // where the bare directory or the backing can be reached, absolute
+        std::uint64_t block_size = 0;  // bytes of a block volume; 0: a directory
     };
     std::vector<VolumePaths> volumes;
     ExcludeList exclude;
@@ -41,8 +43,8 @@ class MirrorStorage {
     // As read, or a fresh one: then it has no history, and ids drawn for its volumes.
     Superblock superblock;
     std::unique_ptr<IntentLog> intents;
-    std::vector<std::unique_ptr<DirectoryVolume>> volumes;
-    bool all_empty = false;  // every directory is empty
+    std::vector<std::unique_ptr<Volume>> volumes;
+    bool all_empty = false;  // every volume is empty
     // The list of excluded names is another one than at the last start: everything is compared.
     bool exclude_changed = false;
     // Of the mirror's state directory, for SuperblockFile; closed with this object.

@@ -9,7 +9,7 @@
 namespace gemel {
 
 EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
-                             std::span<const std::unique_ptr<DirectoryVolume>> volumes,
+                             std::span<const std::unique_ptr<Volume>> volumes,
                              const Replica::Options& options)
     : loop_(loop), log_(log), replica_(loop, log, intents, volumes, *this, options) {}
 

@@ -16,7 +16,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
    public:
     // Requires: all references outlive it.
     EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
-                  std::span<const std::unique_ptr<DirectoryVolume>> volumes,
+                  std::span<const std::unique_ptr<Volume>> volumes,
                   const Replica::Options& options);
     ~EngineReplica() override;
 

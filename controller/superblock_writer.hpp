@@ -6,7 +6,7 @@
 
 #include "controller/ports.hpp"
 #include "engine/io/loop.hpp"
-#include "engine/store/directory_volume.hpp"
+#include "engine/store/volume.hpp"
 
 #include <deque>
 #include <functional>
@@ -20,7 +20,7 @@ class SuperblockWriter final : public SuperblockStore, private Job {
     // `directory` is the mirror's state directory and stays the caller's. Requires: loop, directory
     // and volumes outlive it, and no store is under way when it is destroyed.
     SuperblockWriter(Loop& loop, Fd directory,
-                     std::span<const std::unique_ptr<DirectoryVolume>> volumes) noexcept
+                     std::span<const std::unique_ptr<Volume>> volumes) noexcept
         : loop_(loop), directory_(directory), volumes_(volumes) {}
 
     void store(const Superblock& superblock, std::function<void(Status)> done) noexcept override;
@@ -37,7 +37,7 @@ class SuperblockWriter final : public SuperblockStore, private Job {
 
     Loop& loop_;
     Fd directory_;
-    std::span<const std::unique_ptr<DirectoryVolume>> volumes_;
+    std::span<const std::unique_ptr<Volume>> volumes_;
     std::deque<Store> queue_;  // the front is being written
     Status status_;
 };

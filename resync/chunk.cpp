@@ -5,6 +5,7 @@
 #include "engine/io/whole_transfer.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <unistd.h>
 
 namespace gemel {
@@ -32,6 +33,34 @@ Digest128 Chunk::digest() const {
     }
     // The layout goes in as the seed: equal data at other places differ.
     return digest128(data, checksum64(layout));
+}
+
+void Chunk::drop_zeros() {
+    std::vector<DataSegment> kept;
+    std::size_t from = 0;
+    std::size_t to = 0;
+    for (const DataSegment& segment : segments) {
+        for (std::uint32_t begin = segment.begin; begin < segment.end;) {
+            const auto step = static_cast<std::uint32_t>(
+                std::min<std::uint64_t>(kChunkBlock, segment.end - begin));
+            const Bytes block = Bytes(data).subspan(from, step);
+            const bool is_zero = std::all_of(block.begin(), block.end(),
+                                             [](std::byte one) { return one == std::byte{0}; });
+            if (!is_zero) {
+                if (!kept.empty() && kept.back().end == begin) {
+                    kept.back().end += step;
+                } else {
+                    kept.push_back({begin, begin + step});
+                }
+                std::memmove(data.data() + to, block.data(), step);
+                to += step;
+            }
+            from += step;
+            begin += step;
+        }
+    }
+    segments = std::move(kept);
+    data.resize(to);
 }
 
 Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,

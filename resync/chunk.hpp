@@ -4,6 +4,7 @@
 // behind the end of the file is no data.
 #pragma once
 
+#include "engine/base/aligned_buffer.hpp"
 #include "engine/base/bytes.hpp"
 #include "engine/base/checksum.hpp"
 #include "engine/base/status.hpp"
@@ -32,9 +33,12 @@ struct Chunk {
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
     std::vector<DataSegment> segments;  // sorted, disjoint
-    ByteBuffer data;                    // of the segments, one behind the other
+    AlignedBuffer data;                 // of the segments, one behind the other
 
     [[nodiscard]] Digest128 digest() const;
+    // Blocks of zeros count as no data: what a disk has allocated is none of a block volume's
+    // content.
+    void drop_zeros();
 };
 
 // Where the first data at or behind `offset` begin, at most `limit`.

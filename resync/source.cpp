@@ -75,7 +75,8 @@ bool ResyncSource::step() noexcept {
     for (std::uint16_t volume = 0; volume < volumes_.size(); ++volume) {
         const bool crowded = map(volume).object_count() > kMarkedObjectsMax;
         if (crowded && !scan_.active && object_step(volume)) return true;
-        if (names_step(volume)) return true;
+        const bool has_names = replica_.volume(volume).as_directory() != nullptr;
+        if (has_names && names_step(volume)) return true;
         if (state_ != State::working) return false;
         if (object_step(volume)) return true;
         if (state_ != State::working) return false;

@@ -130,8 +130,10 @@ class ResyncSource final : public ResyncParty {
                      std::string_view name) noexcept;
     void send_attributes(std::uint16_t volume, ObjectId object) noexcept;
     void send_in_parts(AttributesItem& item) noexcept;
-    void content_step(std::uint16_t volume, ObjectId object) noexcept;
+    // False: it has to wait for changes of a block volume under way.
+    bool content_step(std::uint16_t volume, ObjectId object) noexcept;
     bool want_step() noexcept;
+    [[nodiscard]] bool is_block(std::uint16_t volume) noexcept;
     void send_hole(std::uint16_t volume, ObjectId object, const FileStat& stat,
                    std::uint64_t offset, std::uint64_t size) noexcept;
     void send_content(std::uint16_t volume, ObjectId object, const FileStat& stat) noexcept;

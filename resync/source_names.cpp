@@ -64,7 +64,7 @@ ObjectId ResyncSource::highest_dirty(std::uint16_t volume, ObjectId directory) n
     for (;;) {
         if (dirty.names_dirty(current) || dirty.is_absent(current)) highest = current;
         if (current == kRootObject || current == kOrphanDirectory) return highest;
-        const Result<ObjectId> parent = replica_.volume(volume).parent_of(current);
+        const Result<ObjectId> parent = replica_.directory(volume).parent_of(current);
         if (parent.ok()) {
             current = parent.value();
             continue;
@@ -104,7 +104,7 @@ bool ResyncSource::read_children() noexcept {
     for (;;) {
         batch.clear();
         const Status status =
-            replica_.volume(scan_.volume).list(scan_.directory, position, kListBatch, batch);
+            replica_.directory(scan_.volume).list(scan_.directory, position, kListBatch, batch);
         if (!status.ok()) return lost_directory(status);
         if (batch.empty()) return true;
         position = batch.back().next;

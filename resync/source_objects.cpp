@@ -14,6 +14,8 @@ namespace gemel {
 namespace {
 
 constexpr std::uint64_t kEnd = DirtyRange::kEndOfObject;
+// Of a block volume, so much is looked at while no application may change it.
+constexpr std::uint64_t kBlockStepMax = 4 * kMiB;
 // A frame ends behind the extended attribute that reaches it. XFS and btrfs hold hundreds of MiB.
 constexpr std::size_t kXattrsFrameSize = kMiB;
 
@@ -85,14 +87,14 @@ bool ResyncSource::object_work(std::uint16_t volume, ObjectId object) noexcept {
     }
     if (marks->content.empty()) return false;
     if (volumes_[volume].made.contains(object)) return false;
-    content_step(volume, object);
-    return true;
+    return content_step(volume, object);
 }
 
 void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId parent,
                                std::string_view name) noexcept {
     AttributesItem item;
-    Result<DirectoryVolume::FullAttributes> now = replica_.volume(volume).full_attributes(object);
+    Result<DirectoryVolume::FullAttributes> now =
+        replica_.directory(volume).full_attributes(object);
     if (!now.ok()) {
         object_failed(volume, object, now.status(), "an object's attributes could not be read");
         return;
@@ -101,7 +103,7 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
     const std::uint32_t mode = item.attributes.stat.mode;
     ByteBuffer target;
     if (S_ISLNK(mode)) {
-        Result<ByteBuffer> link = replica_.volume(volume).read_link(object);
+        Result<ByteBuffer> link = replica_.directory(volume).read_link(object);
         if (!link.ok()) {
             object_failed(volume, object, link.status(), "a symbolic link could not be read");
             return;
@@ -132,7 +134,8 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
 
 void ResyncSource::send_attributes(std::uint16_t volume, ObjectId object) noexcept {
     AttributesItem item;
-    Result<DirectoryVolume::FullAttributes> now = replica_.volume(volume).full_attributes(object);
+    Result<DirectoryVolume::FullAttributes> now =
+        replica_.directory(volume).full_attributes(object);
     if (!now.ok()) {
         object_failed(volume, object, now.status(), "an object's attributes could not be read");
         return;
@@ -160,15 +163,19 @@ void ResyncSource::send_in_parts(AttributesItem& item) noexcept {
     } while (!item.last);
 }
 
+bool ResyncSource::is_block(std::uint16_t volume) noexcept {
+    return replica_.volume(volume).as_block() != nullptr;
+}
+
 // The first dirty range: a stretch without data, a chunk, or what lies behind the end of the file.
-void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept {
+bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept {
     DirtyMap& dirty = map(volume);
     VolumeState& state = volumes_[volume];
     const DirtyRange range = dirty.find(object)->content.ranges().front();
     const Result<Attributes> now = replica_.volume(volume).attributes(object);
     if (!now.ok()) {
         object_failed(volume, object, now.status(), "a file's attributes could not be read");
-        return;
+        return true;
     }
     const std::uint64_t size = now->stat.size;
     const auto clear = [&](std::uint64_t end) {
@@ -177,19 +184,23 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
     };
     if (!S_ISREG(now->stat.mode) || range.begin >= size) {
         clear(kEnd);
-        return;
+        return true;
     }
     // To the end of the range or of the file: there everything behind goes too.
-    const std::uint64_t limit = std::min(range.end, size);
+    std::uint64_t limit = std::min(range.end, size);
+    if (is_block(volume)) {
+        limit = std::min(limit, range.begin / kBlockStepMax * kBlockStepMax + kBlockStepMax);
+        if (!replica_.claim_content(volume, range.begin, limit - range.begin)) return false;
+    }
     const Result<Fd> fd = replica_.volume(volume).data_fd(object);
     if (!fd.ok()) {
         object_failed(volume, object, fd.status(), "a file could not be opened");
-        return;
+        return true;
     }
     const Result<std::uint64_t> data = next_data(loop_.vfs(), fd.value(), range.begin, limit);
     if (!data.ok()) {
         object_failed(volume, object, data.status(), "a file could not be read");
-        return;
+        return true;
     }
     std::uint64_t end = data.value() == limit ? limit : data.value() / kDirtyUnit * kDirtyUnit;
     if (end > range.begin) {
@@ -201,8 +212,9 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
             read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);
         if (!read.ok()) {
             object_failed(volume, object, read, "a file could not be read");
-            return;
+            return true;
         }
+        if (is_block(volume)) chunk_.drop_zeros();
         turn_bytes_ += chunk_.size;
         if (state.fresh.contains(object)) {
             send_content(volume, object, now->stat);
@@ -212,14 +224,18 @@ void ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
     }
     progress_.done_bytes += end - range.begin;
     clear(end == size ? kEnd : round_up(end, kDirtyUnit));
+    return true;
 }
 
 // A check that was answered with want: the range as it is now. False: there is none.
 bool ResyncSource::want_step() noexcept {
     if (wants_.empty()) return false;
     const Item want = wants_.front();
+    if (is_block(want.volume) && !replica_.claim_content(want.volume, want.offset, want.size)) {
+        return false;
+    }
     wants_.pop_front();
-    DirectoryVolume& volume = replica_.volume(want.volume);
+    Volume& volume = replica_.volume(want.volume);
     const Result<Attributes> now = volume.attributes(want.object);
     if (!now.ok()) {
         object_failed(want.volume, want.object, now.status(),
@@ -241,6 +257,7 @@ bool ResyncSource::want_step() noexcept {
         if (state_ == State::over) wants_.push_front(want);
         return true;
     }
+    if (is_block(want.volume)) chunk_.drop_zeros();
     turn_bytes_ += chunk_.size;
     send_content(want.volume, want.object, now->stat);
     return true;

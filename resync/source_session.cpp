@@ -76,9 +76,10 @@ void ResyncSource::begin_work() noexcept {
     ResyncPlan plan;
     for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
         if (volumes_[i].begin_full) begin_full(i);
-        mark_orphans(i);
+        if (replica_.volume(i).as_directory() != nullptr) mark_orphans(i);
         if (state_ == State::over) return;
-        plan.volumes.push_back({replica_.volume(i).id(), map(i).is_full()});
+        const bool full = map(i).is_full() || memory_.full_begun[i];
+        plan.volumes.push_back({replica_.volume(i).id(), full});
     }
     estimate_total();
     progress_.running = true;
@@ -92,6 +93,11 @@ void ResyncSource::begin_work() noexcept {
 }
 
 void ResyncSource::begin_full(std::uint16_t volume) noexcept {
+    memory_.full_begun[volume] = true;
+    if (replica_.volume(volume).as_block() != nullptr) {
+        map(volume).mark_all_content(kBlockObject);
+        return;
+    }
     map(volume).begin_full();
     map(volume).set_known(kRootObject, true);
     map(volume).set_known(kOrphanDirectory, true);
@@ -100,7 +106,6 @@ void ResyncSource::begin_full(std::uint16_t volume) noexcept {
     map(volume).clear_content(kOrphanDirectory, 0, DirtyRange::kEndOfObject);
     map(volume).clear_attributes(kOrphanDirectory);
     volumes_[volume] = VolumeState();
-    memory_.full_begun[volume] = true;
     if (scan_.volume == volume) scan_ = Scan();
 }
 
@@ -111,7 +116,7 @@ void ResyncSource::mark_orphans(std::uint16_t volume) noexcept {
     for (;;) {
         const std::size_t seen = entries.size();
         const Status status =
-            replica_.volume(volume).list(kOrphanDirectory, position, 256, entries);
+            replica_.directory(volume).list(kOrphanDirectory, position, 256, entries);
         if (!status.ok()) {
             fail(status, "the directory of unlinked open files could not be read");
             return;
@@ -131,7 +136,7 @@ void ResyncSource::estimate_total() noexcept {
     constexpr std::size_t kLookedAtMax = 10'000;
     for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
         if (map(i).is_full()) {
-            const Result<FileSystemStat> stat = replica_.volume(i).stat_file_system();
+            const Result<FileSystemStat> stat = replica_.directory(i).stat_file_system();
             if (stat.ok()) {
                 progress_.total_bytes += (stat->blocks - stat->blocks_free) * stat->block_size;
             }

@@ -57,6 +57,8 @@ Status ResyncTarget::intents_of(FrameType type, Bytes payload, IntentSet& set) n
     const Result<ItemHead> head = decode_item_head(payload);
     if (!head.ok()) return head.status();
     if (head->volume >= replica_.volume_count()) return Status(Code::corrupt);
+    const bool is_content = type == FrameType::resync_content;
+    if (volume(head.value()).as_block() != nullptr && !is_content) return Status(Code::corrupt);
     if (type == FrameType::resync_names) {
         set.add({head->object, IntentKey::kNames, head->volume});
     } else if (type == FrameType::resync_content) {
@@ -77,6 +79,22 @@ Status ResyncTarget::intents_of(FrameType type, Bytes payload, IntentSet& set) n
         return Status(Code::corrupt);
     }
     return Status();
+}
+
+bool ResyncTarget::is_ready(FrameType type, Bytes payload) noexcept {
+    if (type == FrameType::resync_end) {
+        // What is synced then has to be the whole copy.
+        for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
+            const BlockVolume* block = replica_.volume(i).as_block();
+            if (block != nullptr && block->is_busy()) return false;
+        }
+        return true;
+    }
+    if (type != FrameType::resync_check && type != FrameType::resync_content) return true;
+    const Result<ItemHead> head = decode_item_head(payload);
+    if (!head.ok() || head->volume >= replica_.volume_count()) return true;  // refused in its turn
+    const BlockVolume* block = volume(head.value()).as_block();
+    return block == nullptr || !block->is_busy();
 }
 
 Status ResyncTarget::on_frame(FrameType type, Bytes payload) noexcept {
@@ -166,7 +184,9 @@ Status ResyncTarget::on_end(Bytes payload) noexcept {
     if (number.value() != number_ + 1) return Status(Code::corrupt);
     number_ = number.value();
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
-        const Status emptied = replica_.volume(i).empty_directory(kDetachedDirectory);
+        DirectoryVolume* directory = replica_.volume(i).as_directory();
+        if (directory == nullptr) continue;
+        const Status emptied = directory->empty_directory(kDetachedDirectory);
         if (emptied.ok()) continue;
         fail(emptied, "what the source does not have could not be removed");
         return Status();

@@ -38,6 +38,7 @@ class ResyncTarget final : public ResyncParty {
     void start() noexcept;
 
     Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept override;
+    [[nodiscard]] bool is_ready(FrameType type, Bytes payload) noexcept override;
     Status on_frame(FrameType type, Bytes payload) noexcept override;
     void on_progress() noexcept override {}
     void on_session_lost() noexcept override;
@@ -77,11 +78,16 @@ class ResyncTarget final : public ResyncParty {
     Status make(const AttributesItem& item, bool& made) noexcept;
     bool adopt(const AttributesItem& item) noexcept;
     Status take_part(AttributesItem& item) noexcept;
+    Status write_file(DirectoryVolume& target, const ContentItem& item) noexcept;
     Status write_content(const ContentItem& item) noexcept;
     Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
 
-    [[nodiscard]] DirectoryVolume& volume(const ItemHead& head) noexcept {
+    [[nodiscard]] Volume& volume(const ItemHead& head) noexcept {
         return replica_.volume(head.volume);
+    }
+    // Requires: it is one.
+    [[nodiscard]] DirectoryVolume& directory(const ItemHead& head) noexcept {
+        return replica_.directory(head.volume);
     }
 
     Loop& loop_;

@@ -37,7 +37,7 @@ Status ResyncTarget::on_names(Bytes payload) noexcept {
 void ResyncTarget::reconcile(const NamesItem& item) noexcept {
     ItemAnswer reply;
     reply.number = item.head.number;
-    DirectoryVolume& target = volume(item.head);
+    DirectoryVolume& target = directory(item.head);
     if (!target.exists(listing_.directory)) {
         reply.verdict = Verdict::missing;
         answer(reply);

@@ -20,6 +20,12 @@ namespace {
 constexpr std::string_view kCapabilityAttribute = "security.capability";
 constexpr std::size_t kCapabilitySizeMax = 64;
 
+// A file may have any size by then; a block volume has the same on both nodes.
+bool is_inside(Volume& target, std::uint64_t offset, std::uint64_t size) noexcept {
+    const BlockVolume* block = target.as_block();
+    return block == nullptr || (offset <= block->size() && size <= block->size() - offset);
+}
+
 }  // namespace
 
 Status ResyncTarget::on_attributes(Bytes payload) noexcept {
@@ -28,7 +34,7 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     GEMEL_TRY(take_part(item.value()));
     if (!item->last) return Status();
     note_progress(item->head);
-    DirectoryVolume& target = volume(item->head);
+    DirectoryVolume& target = directory(item->head);
     bool made = false;
     if (!target.exists(item->head.object)) {
         if (!item->make) {
@@ -73,8 +79,9 @@ Status ResyncTarget::take_part(AttributesItem& item) noexcept {
 Status ResyncTarget::make(const AttributesItem& item, bool& made) noexcept {
     made = !adopt(item);
     if (!made) return Status();
-    return volume(item.head).make_skeleton(item.head.object, item.attributes.stat.mode,
-                                           item.attributes.stat.special_device, item.link_target);
+    return directory(item.head).make_skeleton(item.head.object, item.attributes.stat.mode,
+                                              item.attributes.stat.special_device,
+                                              item.link_target);
 }
 
 // An older copy under the same name becomes the object, if it is nobody else. Content and entries
@@ -82,7 +89,7 @@ Status ResyncTarget::make(const AttributesItem& item, bool& made) noexcept {
 bool ResyncTarget::adopt(const AttributesItem& item) noexcept {
     const std::uint32_t mode = item.attributes.stat.mode;
     if (item.parent.is_none() || (!S_ISREG(mode) && !S_ISDIR(mode))) return false;
-    DirectoryVolume& target = volume(item.head);
+    DirectoryVolume& target = directory(item.head);
     const Result<Attributes> there = target.lookup_raw(item.parent, item.name);
     if (!there.ok()) return false;
     // It was another node's own until the list of excluded names was changed.
@@ -100,7 +107,8 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     if (!item.ok()) return item.status();
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
-    DirectoryVolume& target = volume(item->head);
+    Volume& target = volume(item->head);
+    if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);
         return Status();
@@ -109,6 +117,7 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     Status status = fd.ok() ? Status() : fd.status();
     if (status.ok() && options_.distrusts_cache) status = loop_.vfs().drop_cache(fd.value());
     if (status.ok()) status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
+    if (target.as_block() != nullptr) chunk_.drop_zeros();
     if (!status.ok()) {
         fail(status, "a file could not be read for the comparison");
         return Status();
@@ -123,23 +132,15 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
     if (!item.ok()) return item.status();
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
-    DirectoryVolume& target = volume(item->head);
+    Volume& target = volume(item->head);
+    if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);
         return Status();
     }
-    std::array<std::byte, kCapabilitySizeMax> capability;
-    const Result<std::size_t> capability_size =
-        target.get_xattr(item->head.object, kCapabilityAttribute, capability);
-    Status status = write_content(item.value());
-    if (status.ok() && capability_size.ok()) {
-        Op restore;
-        restore.kind = OpKind::set_xattr;
-        restore.object = item->head.object;
-        restore.name = kCapabilityAttribute;
-        restore.data = Bytes(capability).first(capability_size.value());
-        status = target.apply(restore);
-    }
+    DirectoryVolume* directory = target.as_directory();
+    const Status status =
+        directory == nullptr ? write_content(item.value()) : write_file(*directory, item.value());
     if (!status.ok()) {
         fail(status, "a file's content could not be written");
         return Status();
@@ -149,8 +150,23 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
     return Status();
 }
 
+// Its capabilities, which every write drops, stay.
+Status ResyncTarget::write_file(DirectoryVolume& target, const ContentItem& item) noexcept {
+    std::array<std::byte, kCapabilitySizeMax> capability;
+    const Result<std::size_t> capability_size =
+        target.get_xattr(item.head.object, kCapabilityAttribute, capability);
+    GEMEL_TRY(write_content(item));
+    if (!capability_size.ok()) return Status();
+    Op restore;
+    restore.kind = OpKind::set_xattr;
+    restore.object = item.head.object;
+    restore.name = kCapabilityAttribute;
+    restore.data = Bytes(capability).first(capability_size.value());
+    return target.apply(restore);
+}
+
 Status ResyncTarget::write_content(const ContentItem& item) noexcept {
-    DirectoryVolume& target = volume(item.head);
+    Volume& target = volume(item.head);
     std::uint64_t position = 0;
     std::size_t taken = 0;
     for (const DataSegment& segment : item.segments) {

@@ -5,7 +5,7 @@ namespace gemel {
 
 namespace {
 
-void mark_id_range(ObjectId first, DirectoryVolume& volume, DirtyMap& map) noexcept {
+void mark_id_range(ObjectId first, Volume& volume, DirtyMap& map) noexcept {
     for (std::uint64_t i = 0; i < kIdRangeCount; ++i) {
         const ObjectId id = ObjectId::make(first.tag(), first.sequence() + i);
         // The peer may or may not have it. "Absent" only keeps ops on it from being shipped until
@@ -16,9 +16,17 @@ void mark_id_range(ObjectId first, DirectoryVolume& volume, DirtyMap& map) noexc
 
 }  // namespace
 
-void mark_intent(const IntentKey& key, DirectoryVolume& volume, DirtyMap& map) noexcept {
-    if (key.region == IntentKey::kVolume) {
+void mark_everything(Volume& volume, DirtyMap& map) noexcept {
+    if (volume.as_block() != nullptr) {
+        map.mark_all_content(kBlockObject);
+    } else {
         map.begin_full();
+    }
+}
+
+void mark_intent(const IntentKey& key, Volume& volume, DirtyMap& map) noexcept {
+    if (key.region == IntentKey::kVolume) {
+        mark_everything(volume, map);
         return;
     }
     if (key.region == IntentKey::kIdRange) {

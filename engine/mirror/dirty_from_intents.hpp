@@ -11,6 +11,8 @@ namespace gemel {
 
 // Marks what `key` covers of the objects that exist in `volume` (what is gone here is settled by
 // the names of its directories). Requires: key.volume is that volume.
-void mark_intent(const IntentKey& key, DirectoryVolume& volume, DirtyMap& map) noexcept;
+// Everything must be compared.
+void mark_everything(Volume& volume, DirtyMap& map) noexcept;
+void mark_intent(const IntentKey& key, Volume& volume, DirtyMap& map) noexcept;
 
 }  // namespace gemel

@@ -7,23 +7,19 @@
 
 namespace gemel {
 
-Following::Following(ReplicaContext& context, SyncRunner& syncs) noexcept
-    : context_(context), syncs_(syncs) {}
-
 void Following::begin() noexcept {
     stop();
     failed_ = false;
     // What an earlier session did not bring to an end.
-    for (const auto& volume : context_.volumes) {
-        const Status emptied = volume->empty_directory(kIncomingDirectory);
-        if (!emptied.ok()) context_.local_failure(emptied, "incoming objects could not be removed");
-    }
+    context_.empty_incoming();
 }
 
 void Following::stop() noexcept {
     ++session_;
     queue_.clear();
-    applied_ = acknowledged_ = 0;
+    received_ = applied_ = acknowledged_ = 0;
+    done_.clear();
+    waiting_party_ = nullptr;
     open_round_ = own_round_ = 0;
     commit_pending_ = false;
 }
@@ -35,14 +31,15 @@ Status Following::on_frame(FrameType type, Bytes payload, ResyncParty* party) no
     if (queue_.empty()) {
         Result<bool> now = ready(type, payload, party);
         if (!now.ok()) return now.status();
-        if (now.value()) return process(type, payload, party);
+        if (now.value() && is_clear(type, payload, party)) return process(type, payload, party);
+        if (!now.value()) request_commit(party);
     } else {
         // Joins the group commit of those before it.
         const Result<bool> joined = ready(type, payload, party);
         if (!joined.ok()) return joined.status();
+        if (!joined.value()) request_commit(party);
     }
     queue_.push_back({type, ByteBuffer(payload.begin(), payload.end())});
-    request_commit(party);
     return Status();
 }
 
@@ -53,6 +50,8 @@ Result<bool> Following::ready(FrameType type, Bytes payload, ResyncParty* party)
         if (!decoded.ok()) return decoded.status();
         const Op& op = decoded->op;
         if (!context_.volume_exists(op.volume)) return Code::corrupt;
+        const BlockVolume* block = context_.block(op.volume);
+        if (block != nullptr && !block->is_valid(op)) return Code::corrupt;
         std::uint64_t size_now = 0;
         if (op.kind == OpKind::truncate) {
             const Result<Attributes> now = context_.volumes[op.volume]->attributes(op.object);
@@ -91,6 +90,7 @@ void Following::drain(ResyncParty* party) noexcept {
             request_commit(party);
             return;
         }
+        if (now.ok() && !is_clear(front.type, front.payload, party)) return;
         const Queued frame = std::move(queue_.front());
         queue_.pop_front();
         const Status status = now.ok() ? process(frame.type, frame.payload, party) : now.status();
@@ -142,17 +142,21 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
 Status Following::apply_op(Bytes payload) noexcept {
     Result<DecodedOp> decoded = decode_op(payload);
     if (!decoded.ok()) return decoded.status();
-    if (decoded->number != applied_ + 1) return Status(Code::corrupt);
+    if (decoded->number != received_ + 1) return Status(Code::corrupt);
     const Op& op = decoded->op;
+    received_ = decoded->number;
+    done_.push_back(false);
+    if (BlockVolume* block = context_.block(op.volume); block != nullptr) {
+        apply_block(decoded.value(), *block);
+        return Status();
+    }
     const Status status = context_.volumes[op.volume]->apply(op);
     if (!status.ok()) {
         GEMEL_PROBE("following: an op could not be applied");
         fail(status, "an operation of the serving node could not be carried out here");
         return Status();
     }
-    applied_ = decoded->number;
-    ++context_.counters.ops_applied;
-    schedule_ack();
+    note_applied(decoded->number);
     return Status();
 }
 
@@ -214,6 +218,7 @@ Status Following::on_round(Bytes payload) noexcept {
     if (!round.ok()) return round.status();
     open_round_ = round.value();
     own_round_ = context_.intents.begin_round();
+    context_.touch_in_flight();
     syncs_.sync_everything([this, number = round.value(), session = session_](Status status) {
         if (is_over(session, status)) return;
         if (status.ok()) {

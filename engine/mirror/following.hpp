@@ -1,29 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // The applying side of a Replica, as a secondary or a resync's target: frames are processed
 // strictly in the order received, each after the intents it needs are durable here (I1), so a frame
-// that has to wait for the log makes all later ones wait. Acknowledgements are cumulative, one a
-// turn.
+// that has to wait for the log makes all later ones wait. Changes of block volumes are only begun
+// in that order (following_block.cpp). Acknowledgements are cumulative, one a turn.
 #pragma once
 
+#include "engine/mirror/op_codec.hpp"
 #include "engine/mirror/replica_context.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
 #include <deque>
+#include <memory>
+#include <vector>
 
 namespace gemel {
 
 class Following {
    public:
     Following(ReplicaContext& context, SyncRunner& syncs) noexcept;
+    ~Following();
 
     void begin() noexcept;
     void stop() noexcept;
     // Errors: corrupt (the caller ends the session).
     Status on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    // A change of a block volume is done, whoever asked for it.
+    void on_block_progress() noexcept;
     // Tells the peer that this copy can't follow any more, and applies nothing from here on.
     void fail(Status reason, std::string_view what) noexcept;
 
    private:
+    class BlockRun;
     struct Queued {
         FrameType type;
         ByteBuffer payload;
@@ -32,7 +39,12 @@ class Following {
     // Whether all the frame needs is durable; touches it.
     Result<bool> ready(FrameType type, Bytes payload, ResyncParty* party) noexcept;
     Status process(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    // Nothing is under way where the frame reads or writes.
+    [[nodiscard]] bool is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept;
     Status apply_op(Bytes payload) noexcept;
+    void apply_block(const DecodedOp& decoded, BlockVolume& volume) noexcept;
+    void block_done(BlockRun& run, Status status) noexcept;
+    void note_applied(std::uint64_t number) noexcept;
     Status on_intend(Bytes payload) noexcept;
     Status on_sync(Bytes payload) noexcept;
     [[nodiscard]] bool is_over(std::uint64_t session, Status outcome) noexcept;
@@ -45,7 +57,12 @@ class Following {
     ReplicaContext& context_;
     SyncRunner& syncs_;
     std::deque<Queued> queue_;
-    std::uint64_t applied_ = 0;  // number of the last op applied in this session
+    std::uint64_t received_ = 0;  // number of the last op begun in this session
+    std::uint64_t applied_ = 0;   // all ops up to this number have been applied
+    std::deque<bool> done_;       // of those between the two: the first is the one behind applied_
+    std::vector<std::unique_ptr<BlockRun>> runs_;
+    std::vector<BlockRun*> idle_runs_;
+    ResyncParty* waiting_party_ = nullptr;  // of the queue, while its head waits for changes
     std::uint64_t acknowledged_ = 0;
     std::uint64_t session_ = 0;     // tells late callbacks of an earlier session
     std::uint64_t open_round_ = 0;  // the peer's number of the round being synced here

@@ -53,6 +53,7 @@ void add_intents(const Op& op, std::uint64_t size_now, const IntentLog& log,
             return;
         case OpKind::allocate:
             set.add_content(op.volume, op.object, op.offset, op.size);
+            if (op.object == kBlockObject) return;  // it has none
             set.add({op.object, IntentKey::kAttributes, op.volume});
             return;
         case OpKind::create:

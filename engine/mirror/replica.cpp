@@ -18,7 +18,7 @@ namespace gemel {
 class Replica::Impl final : public PeerLinkHandler {
    public:
     Impl(Loop& loop, LogSink& log, IntentLog& intents,
-         std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+         std::span<const std::unique_ptr<Volume>> volumes, ReplicaEvents& events,
          const Options& options) noexcept
         : context(loop, log, intents, volumes, events, options),
           syncs(context),
@@ -26,6 +26,10 @@ class Replica::Impl final : public PeerLinkHandler {
           following(context, syncs),
           rounds(context, syncs, [this] { return serving.take_activity(); }) {
         context.disk_failed = [this](Status status) { note_disk_failure(as_disk_failure(status)); };
+        context.block_progress = [this] {
+            if (party != nullptr) party->on_progress();
+            following.on_block_progress();
+        };
         for (const auto& volume : volumes) {
             // In a turn of its own: an op is being looked at or carried out, and the owner may end
             // the service when told.
@@ -87,11 +91,12 @@ void Replica::Impl::release_orphans() noexcept {
         void on_complete(Status) noexcept override { delete this; }
     };
     for (std::uint16_t i = 0; i < context.volumes.size(); ++i) {
+        DirectoryVolume* directory = context.volumes[i]->as_directory();
+        if (directory == nullptr) continue;
         std::vector<ListedEntry> orphans;
         for (std::uint64_t position = 0;;) {
             const std::size_t before = orphans.size();
-            const Status listed =
-                context.volumes[i]->list(kOrphanDirectory, position, 1000, orphans);
+            const Status listed = directory->list(kOrphanDirectory, position, 1000, orphans);
             if (!listed.ok() || orphans.size() == before) break;
             position = orphans.back().next;
         }
@@ -176,7 +181,7 @@ void Replica::Impl::end_session() noexcept {
 }
 
 Replica::Replica(Loop& loop, LogSink& log, IntentLog& intents,
-                 std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+                 std::span<const std::unique_ptr<Volume>> volumes, ReplicaEvents& events,
                  const Options& options) noexcept
     : impl_(std::make_unique<Impl>(loop, log, intents, volumes, events, options)) {}
 
@@ -188,9 +193,14 @@ void Replica::submit(ClientOp& op) noexcept {
 }
 void Replica::sync(ClientSync& sync) noexcept { impl_->serving.sync(sync); }
 
-DirectoryVolume& Replica::volume(std::uint16_t index) noexcept {
+Volume& Replica::volume(std::uint16_t index) noexcept {
     GEMEL_ASSERT(impl_->context.volume_exists(index));
     return *impl_->context.volumes[index];
+}
+DirectoryVolume& Replica::directory(std::uint16_t index) noexcept {
+    DirectoryVolume* directory = volume(index).as_directory();
+    GEMEL_ASSERT(directory != nullptr);
+    return *directory;
 }
 std::size_t Replica::volume_count() const noexcept { return impl_->context.volumes.size(); }
 
@@ -221,18 +231,11 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     impl_->following.stop();
     if (!continues) {
         for (DirtyMap& map : context.dirty) map = DirtyMap();
-        for (const auto& volume : context.volumes) {
-            // Objects that the other node had begun to send: they are nobody's.
-            const Status emptied = volume->empty_directory(kIncomingDirectory);
-            if (!emptied.ok()) {
-                context.local_failure(emptied, "incoming objects could not be removed");
-            }
-        }
+        // Objects that the other node had begun to send: they are nobody's.
+        context.empty_incoming();
     }
     // Each beginning of a service has its own epoch, so its ids are nobody else's.
-    for (const auto& volume : context.volumes) {
-        volume->set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
-    }
+    context.set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
     context.role = ReplicaRole::alone;
     context.intents.recover();
     impl_->serving.begin_alone(continues);
@@ -261,6 +264,11 @@ void Replica::mark_intent(const IntentKey& key) noexcept {
     ReplicaContext& context = impl_->context;
     if (!context.volume_exists(key.volume)) return;
     gemel::mark_intent(key, *context.volumes[key.volume], context.dirty[key.volume]);
+}
+
+bool Replica::claim_content(std::uint16_t volume, std::uint64_t offset,
+                            std::uint64_t size) noexcept {
+    return impl_->serving.claim_content(volume, offset, size);
 }
 
 bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
@@ -315,7 +323,7 @@ void Replica::stop() noexcept {
     impl_->rounds.stop();
     impl_->following.stop();
     impl_->serving.stop();
-    for (const auto& volume : impl_->context.volumes) volume->set_allotment(0, 0);
+    impl_->context.set_allotment(0, 0);
 }
 
 void Replica::quiesce(std::function<void(Status)> done) noexcept {
@@ -326,7 +334,10 @@ void Replica::quiesce(std::function<void(Status)> done) noexcept {
 void Replica::resume() noexcept { impl_->serving.resume(); }
 
 void Replica::require_full_compare() noexcept {
-    for (DirtyMap& map : impl_->context.dirty) map.begin_full();
+    ReplicaContext& context = impl_->context;
+    for (std::size_t i = 0; i < context.volumes.size(); ++i) {
+        mark_everything(*context.volumes[i], context.dirty[i]);
+    }
 }
 
 PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }

@@ -19,6 +19,7 @@
 #include "engine/io/loop.hpp"
 #include "engine/mirror/intent_rules.hpp"
 #include "engine/mirror/peer_link.hpp"
+#include "engine/store/block_volume.hpp"
 #include "engine/store/directory_volume.hpp"
 #include "engine/store/dirty_map.hpp"
 #include "engine/store/intent_log.hpp"
@@ -104,9 +105,12 @@ class ResyncParty {
     // Target: what applying this frame will touch; made durable before on_frame is called.
     // Errors: corrupt (the session ends).
     virtual Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept = 0;
+    // Target: no change of a block volume is under way where this frame reads or writes. Asked
+    // again when one has been carried out. Requires: intents_of has accepted the frame.
+    [[nodiscard]] virtual bool is_ready(FrameType, Bytes) noexcept { return true; }
     // Errors: corrupt (the session ends). A disk's error is reported by Replica::fail_locally.
     virtual Status on_frame(FrameType type, Bytes payload) noexcept = 0;
-    // Source: ops were acknowledged or executed; a place to go on with work that waited.
+    // Source: ops were acknowledged or carried out; a place to go on with work that waited.
     virtual void on_progress() noexcept = 0;
     // The session is over; what was sent and not answered counts as not sent.
     virtual void on_session_lost() noexcept = 0;
@@ -129,7 +133,7 @@ class Replica {
 
     // Requires: all references outlive it. `volumes[i]` is Op::volume i.
     Replica(Loop& loop, LogSink& log, IntentLog& intents,
-            std::span<const std::unique_ptr<DirectoryVolume>> volumes, ReplicaEvents& events,
+            std::span<const std::unique_ptr<Volume>> volumes, ReplicaEvents& events,
             const Options& options) noexcept;
     ~Replica();
     Replica(const Replica&) = delete;
@@ -138,7 +142,9 @@ class Replica {
     // --- For front ends ----------------------------------------------------------------------
     void submit(ClientOp& op) noexcept;
     void sync(ClientSync& sync) noexcept;
-    [[nodiscard]] DirectoryVolume& volume(std::uint16_t index) noexcept;
+    [[nodiscard]] Volume& volume(std::uint16_t index) noexcept;
+    // Requires: it is one.
+    [[nodiscard]] DirectoryVolume& directory(std::uint16_t index) noexcept;
     [[nodiscard]] std::size_t volume_count() const noexcept;
     [[nodiscard]] bool is_serving() const noexcept;  // alone, attaching, primary or held
     // A read of the volume that a front end made by itself has failed. An error of the disk makes
@@ -182,6 +188,12 @@ class Replica {
     void start_shipping() noexcept;
     // Source: adds what `key` (an intent of either node) covers to the dirty map.
     void mark_intent(const IntentKey& key) noexcept;
+    // Source: true if no change of the block volume is under way in the range, as long as the
+    // caller does not return to the loop: what is shipped or marked of the range until then has
+    // been carried out here. Else no op in it is begun until this is called again, and on_progress
+    // tells when that may be worth while. One range at a time.
+    [[nodiscard]] bool claim_content(std::uint16_t volume, std::uint64_t offset,
+                                     std::uint64_t size) noexcept;
     // Source, at its end: from here on, as long as the session lasts, an op is answered only when
     // the target has it, so that all_acknowledged() comes true however busy the applications are.
     void hold_answers() noexcept;

@@ -5,6 +5,38 @@
 
 namespace gemel {
 
+void ReplicaContext::touch_in_flight() noexcept {
+    const auto touch = [this](std::uint16_t volume, std::uint64_t offset, std::uint64_t size) {
+        IntentSet set;
+        set.add_content(volume, kBlockObject, offset, size);
+        intents.touch(set.keys());
+    };
+    for (std::size_t i = 0; i < volumes.size(); ++i) {
+        const auto index = static_cast<std::uint16_t>(i);
+        const BlockVolume* volume = block(index);
+        if (volume == nullptr) continue;
+        volume->for_each_in_flight(
+            [&](std::uint64_t offset, std::uint64_t size) { touch(index, offset, size); });
+    }
+    for (const ContentRange& range : being_mended) touch(range.volume, range.offset, range.size);
+}
+
+void ReplicaContext::empty_incoming() noexcept {
+    for (const auto& volume : volumes) {
+        DirectoryVolume* directory = volume->as_directory();
+        if (directory == nullptr) continue;
+        const Status emptied = directory->empty_directory(kIncomingDirectory);
+        if (!emptied.ok()) local_failure(emptied, "incoming objects could not be removed");
+    }
+}
+
+void ReplicaContext::set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept {
+    for (const auto& volume : volumes) {
+        DirectoryVolume* directory = volume->as_directory();
+        if (directory != nullptr) directory->set_allotment(tag, first_sequence);
+    }
+}
+
 void ReplicaContext::send_number(FrameType type, std::uint64_t number) noexcept {
     if (link == nullptr) return;
     scratch.clear();

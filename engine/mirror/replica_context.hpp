@@ -15,8 +15,8 @@ namespace gemel {
 
 struct ReplicaContext {
     ReplicaContext(Loop& a_loop, LogSink& a_log, IntentLog& an_intent_log,
-                   std::span<const std::unique_ptr<DirectoryVolume>> all_volumes,
-                   ReplicaEvents& an_events, const Replica::Options& the_options) noexcept
+                   std::span<const std::unique_ptr<Volume>> all_volumes, ReplicaEvents& an_events,
+                   const Replica::Options& the_options) noexcept
         : loop(a_loop),
           log(a_log),
           intents(an_intent_log),
@@ -28,7 +28,7 @@ struct ReplicaContext {
     Loop& loop;
     LogSink& log;
     IntentLog& intents;
-    std::span<const std::unique_ptr<DirectoryVolume>> volumes;
+    std::span<const std::unique_ptr<Volume>> volumes;
     ReplicaEvents& events;
     Replica::Options options;
 
@@ -36,7 +36,7 @@ struct ReplicaContext {
     std::unique_ptr<PeerLink> link;
     // Ops go to the peer where its copy allows; false until both nodes' intents are united.
     bool shipping = false;
-    Instant last_heard;  // a frame of the peer's
+    Instant last_heard;           // a frame of the peer's
     std::vector<DirtyMap> dirty;  // one a volume
     ReplicaCounters counters;
     ByteBuffer scratch;  // for encoding a frame; never kept across a call
@@ -47,6 +47,26 @@ struct ReplicaContext {
     [[nodiscard]] bool volume_exists(std::uint16_t index) const noexcept {
         return index < volumes.size();
     }
+    // Ranges of block volumes that differ from the peer's until they have been sent again.
+    struct ContentRange {
+        std::uint16_t volume = 0;
+        std::uint64_t offset = 0, size = 0;
+    };
+    std::vector<ContentRange> being_mended;
+    // A change of a block volume has been carried out: who waited for it may go on.
+    std::function<void()> block_progress;
+
+    // Null: it is of another kind.
+    [[nodiscard]] BlockVolume* block(std::uint16_t index) const noexcept {
+        return volumes[index]->as_block();
+    }
+    // What is under way or being mended counts as touched in the round that begins now, so that its
+    // intents are not cleared by one whose sync may not have covered it.
+    void touch_in_flight() noexcept;
+    // Objects that a peer had begun to send.
+    void empty_incoming() noexcept;
+    // Of the ids of objects made here from now on.
+    void set_allotment(std::uint32_t tag, std::uint64_t first_sequence) noexcept;
     void send_number(FrameType type, std::uint64_t number) noexcept;
     // The disk below this copy, or its log, can't be trusted any more.
     void local_failure(Status reason, std::string_view what) noexcept;

@@ -40,6 +40,7 @@ void Rounds::run_now(std::function<void(Status)> done) noexcept {
 
 void Rounds::begin() noexcept {
     number_ = context_.intents.begin_round();
+    context_.touch_in_flight();
     ++generation_;
     running_waiters_ = std::exchange(waiters_, {});
     with_peer_ = context_.role == ReplicaRole::primary;

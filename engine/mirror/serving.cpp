@@ -47,22 +47,6 @@ Op Serving::without_views(const Op& op) noexcept {
     return copy;
 }
 
-Serving::Serving(ReplicaContext& context, SyncRunner& syncs) noexcept
-    : context_(context), syncs_(syncs) {}
-
-Serving::~Serving() {
-    *alive_ = false;
-    // The owner of the ops is gone or going: links only, no calls.
-    while (waiting_.pop_front() != nullptr) {
-    }
-    while (stranded_.pop_front() != nullptr) {
-    }
-    for (const auto& publication : publications_) {
-        while (publication->held.pop_front() != nullptr) {
-        }
-    }
-}
-
 bool Serving::may_execute() const noexcept {
     if (quiesced_ || stalled_ || history_ == History::asked) return false;
     return context_.role == ReplicaRole::alone || context_.role == ReplicaRole::attaching ||
@@ -85,6 +69,8 @@ void Serving::submit(ClientOp& client) noexcept {
         complete(client, Status(Code::refused));
         return;
     }
+    const BlockVolume* block = context_.block(client.op.volume);
+    GEMEL_ASSERT(block == nullptr || block->is_valid(client.op));
     waiting_.push_back(client);
     if (commit_pending_ && may_execute()) {
         if (judge(client.op).ok()) touch_intents(client);  // joins the group commit that comes next
@@ -111,7 +97,11 @@ void Serving::pump() noexcept {
             execution_failed(client, judged);
             continue;
         }
-        if (hold_back(client)) continue;
+        BlockVolume* block = context_.block(client.op.volume);
+        if (block != nullptr ? is_held(client.op) : hold_back(client)) {
+            if (block != nullptr) return;  // until what holds it is through
+            continue;
+        }
         if (client.op.scope != Scope::local && need_history()) return;
         if (!touch_intents(client)) {
             // One commit for all that wait.
@@ -122,7 +112,9 @@ void Serving::pump() noexcept {
             request_commit();
             return;
         }
-        if (client.op.kind == OpKind::write && client.op.scope == Scope::mirrored) {
+        if (block != nullptr) {
+            begin_block(client, *block);
+        } else if (client.op.kind == OpKind::write && client.op.scope == Scope::mirrored) {
             execute_writes();
         } else {
             waiting_.remove(client);
@@ -136,7 +128,7 @@ void Serving::pump() noexcept {
 // has. Where no names are excluded, there is nothing to judge.
 Status Serving::judge(Op& op) noexcept {
     op.scope = Scope::mirrored;
-    return volume_of(op).keeps_names() ? volume_of(op).prepare(op) : Status();
+    return context_.volumes[op.volume]->keeps_names() ? volume_of(op).prepare(op) : Status();
 }
 
 bool Serving::need_history() noexcept {
@@ -378,16 +370,15 @@ void Serving::complete_shipped(bool keep_records) noexcept {
             complete(*std::exchange(shipped.client, nullptr), shipped.status);
         }
     }
-    if (!keep_records) {
-        shipped_.clear();
-        published_unacknowledged_ = 0;
-    }
+    if (!keep_records) forget_records();
     settle();
 }
 
 void Serving::on_session_lost() noexcept {
     holds_answers_ = false;
     for (const Shipped& shipped : shipped_) mark(map_of(shipped.op), shipped.op);
+    give_up_mendings();
+    claimed_.reset();
     put_back_publications(false);
     if (!waiting_.empty()) schedule_pump();
     if (waits_for_peer()) {
@@ -451,8 +442,8 @@ void Serving::stop() noexcept {
     for (Shipped& shipped : shipped_) {
         if (shipped.client != nullptr) complete(*shipped.client, lost);
     }
-    shipped_.clear();
-    published_unacknowledged_ = 0;
+    forget_records();
+    end_block_service();
     put_back_publications(false);
     while (ClientOp* client = stranded_.pop_front()) complete(*client, lost);
     while (ClientOp* client = waiting_.pop_front()) complete(*client, lost);
@@ -479,6 +470,7 @@ void Serving::resume() noexcept {
 void Serving::settle() noexcept {
     if (!quiesced_ || when_settled_ == nullptr) return;
     if (!shipped_.empty() || !pending_syncs_.empty()) return;
+    if (idle_runs_.size() != runs_.size() || !mendings_.empty()) return;
     context_.loop.post([this, done = std::exchange(when_settled_, nullptr)] {
         if (quiesced_) done();
     });

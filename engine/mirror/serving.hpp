@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace gemel {
 
@@ -50,6 +51,9 @@ class Serving {
     [[nodiscard]] bool all_acknowledged() const noexcept {
         return shipped_.empty() || (holds_answers_ && shipped_.front().number > held_after_);
     }
+    // replica.hpp
+    [[nodiscard]] bool claim_content(std::uint16_t volume, std::uint64_t offset,
+                                     std::uint64_t size) noexcept;
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
     [[nodiscard]] Duration oldest_unfinished() const noexcept;
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
@@ -62,6 +66,17 @@ class Serving {
         Instant since;
         Op op;                      // without views: only for mark()
         std::size_t published = 0;  // bytes counted in published_unacknowledged_
+        bool runs_here = false;     // a change of a block volume that is not done here
+    };
+    class BlockRun;
+    // A range of a block volume in which nothing is begun until nothing is under way there.
+    using Hold = ReplicaContext::ContentRange;
+    // A change of a block volume that failed here and that the peer may have carried out.
+    struct Mending {
+        Hold range;
+        ClientOp* client = nullptr;
+        Status status;
+        Op op;  // without views
     };
     struct BatchedWrite {
         ClientOp* client = nullptr;
@@ -131,6 +146,21 @@ class Serving {
     void drain_completed() noexcept;
     void complete_shipped(bool keep_records) noexcept;
 
+    // serving_block.cpp
+    void begin_block(ClientOp& client, BlockVolume& volume) noexcept;
+    [[nodiscard]] bool is_held(const Op& op) const noexcept;
+    BlockRun& take_run() noexcept;
+    void block_done(BlockRun& run, Status status) noexcept;
+    void block_failed(const BlockRun& run, ClientOp* client, Status status) noexcept;
+    Shipped* record_of(const BlockRun& run) noexcept;
+    void answer_block(ClientOp& client, Shipped* record) noexcept;
+    void give_up_mending(const Mending& mending) noexcept;
+    void give_up_mendings() noexcept;
+    void advance_mendings() noexcept;
+    Status mend_block(const Mending& mending) noexcept;
+    void end_block_service() noexcept;
+    void forget_records() noexcept;
+
     // serving_publish.cpp
     [[nodiscard]] Publication* publication_of(const Op& op) noexcept;
     bool hold_back(ClientOp& client) noexcept;
@@ -159,8 +189,11 @@ class Serving {
     void finish_syncs(Status status) noexcept;
     void settle() noexcept;
     [[nodiscard]] DirtyMap& map_of(const Op& op) noexcept { return context_.dirty[op.volume]; }
+    // Requires: the op concerns a directory.
     [[nodiscard]] DirectoryVolume& volume_of(const Op& op) noexcept {
-        return *context_.volumes[op.volume];
+        DirectoryVolume* directory = context_.volumes[op.volume]->as_directory();
+        GEMEL_ASSERT(directory != nullptr);
+        return *directory;
     }
 
     ReplicaContext& context_;
@@ -174,6 +207,13 @@ class Serving {
     std::vector<Completed> completed_, completing_;
     std::vector<BatchedWrite> batch_;  // sent, being carried out here
     std::deque<Shipped> shipped_;
+    // Grows whenever records are dropped that the peer has not acknowledged: what is under way
+    // then finds none of its own any more.
+    std::uint64_t records_generation_ = 0;
+    std::vector<std::unique_ptr<BlockRun>> runs_;
+    std::vector<BlockRun*> idle_runs_;
+    std::deque<Mending> mendings_;
+    std::optional<Hold> claimed_;
     std::deque<PendingSync> pending_syncs_;
     std::deque<std::unique_ptr<Publication>> publications_;
     std::size_t published_unacknowledged_ = 0;  // bytes

@@ -58,6 +58,7 @@ void Serving::ship_batch() noexcept {
         ClientOp& client = *waiting_.front();
         Op& op = client.op;
         if (op.kind != OpKind::write || !context_.shipping) return;
+        if (context_.block(op.volume) != nullptr) return;
         if (!judge(op).ok()) return;
         if (op.scope != Scope::mirrored || publication_of(op) != nullptr) return;
         if (!can_ship(map_of(op), op)) return;

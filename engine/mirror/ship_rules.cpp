@@ -60,6 +60,7 @@ bool can_ship(const DirtyMap& map, const Op& op) noexcept {
                    !map.content_dirty(op.source, op.source_offset, op.size);
         case OpKind::truncate:
         case OpKind::allocate:
+            if (op.object == kBlockObject) return !map.content_dirty(op.object, op.offset, op.size);
             return object_clean(map, op.object) && !map.any_content_dirty(op.object);
         case OpKind::create:
             return names_clean(map, create_parent(op));

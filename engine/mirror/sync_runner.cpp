@@ -15,20 +15,24 @@ class SyncRunner::SyncJob : public Job {
     void run() noexcept override {
         Vfs& vfs = owner_.context_.loop.vfs();
         status = Status();
-        for (const Fd fd : files) {
-            const Status one = file_system ? vfs.sync_file_system(fd)
-                                           : vfs.sync(fd, data_only && fd == plan.content);
+        for (const Fd fd : plan.files) {
+            const Status one = vfs.sync(fd, data_only && fd == plan.content);
+            if (status.ok()) status = one;
+        }
+        for (const Volume::SyncTarget& target : targets) {
+            const Status one = target.whole_file_system ? vfs.sync_file_system(target.file)
+                                                        : vfs.sync(target.file, true);
             if (status.ok()) status = one;
         }
     }
     void done() noexcept override { owner_.finish(*this); }
 
-    std::vector<Fd> files;
-    bool file_system = false;
+    std::vector<Volume::SyncTarget> targets;  // for a sync of everything
+    bool everything = false;
     bool data_only = false;
     Status status;
     std::uint16_t volume = 0;
-    DirectoryVolume::SyncPlan plan;
+    Volume::SyncPlan plan;
     std::vector<std::uint64_t> marks;  // of each volume, for a sync of everything
     std::function<void(Status)> callback;
 
@@ -52,15 +56,15 @@ SyncRunner::SyncJob& SyncRunner::take_job() noexcept {
 void SyncRunner::sync_object(std::uint16_t volume, ObjectId object, bool data_only,
                              std::function<void(Status)> done) noexcept {
     GEMEL_ASSERT(context_.volume_exists(volume));
-    Result<DirectoryVolume::SyncPlan> plan = context_.volumes[volume]->plan_sync(object);
+    Result<Volume::SyncPlan> plan = context_.volumes[volume]->plan_sync(object);
     if (!plan.ok()) {
         context_.loop.post([done = std::move(done), status = plan.status()] { done(status); });
         return;
     }
     SyncJob& job = take_job();
     job.plan = std::move(plan).value();
-    job.files = job.plan.files;
-    job.file_system = false;
+    job.targets.clear();
+    job.everything = false;
     job.data_only = data_only;
     job.volume = volume;
     job.callback = std::move(done);
@@ -69,14 +73,13 @@ void SyncRunner::sync_object(std::uint16_t volume, ObjectId object, bool data_on
 
 void SyncRunner::sync_everything(std::function<void(Status)> done) noexcept {
     SyncJob& job = take_job();
-    job.files.clear();
+    job.targets.clear();
     job.marks.clear();
     for (const auto& volume : context_.volumes) {
         job.marks.push_back(volume->sync_mark());
-        job.files.push_back(volume->file_system_fd());
-        job.files.push_back(volume->index_fd());
+        volume->add_sync_targets(job.targets);
     }
-    job.file_system = true;
+    job.everything = true;
     job.callback = std::move(done);
     context_.loop.offload(job);
 }
@@ -95,7 +98,7 @@ void SyncRunner::relieve() noexcept {
 }
 
 void SyncRunner::finish(SyncJob& job) noexcept {
-    if (!job.file_system) {
+    if (!job.everything) {
         context_.volumes[job.volume]->finish_sync(job.plan, job.status);
     } else if (job.status.ok()) {
         for (std::size_t i = 0; i < job.marks.size(); ++i) {

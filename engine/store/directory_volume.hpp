@@ -27,6 +27,7 @@
 #include "engine/io/vfs.hpp"
 #include "engine/store/exclude_list.hpp"
 #include "engine/store/op.hpp"
+#include "engine/store/volume.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -38,11 +39,6 @@
 
 namespace gemel {
 
-struct Attributes {
-    ObjectId id;
-    FileStat stat;  // inode and device are the backing file system's, never shown to applications
-};
-
 struct ListedEntry {
     std::string name;
     ObjectId id;
@@ -52,7 +48,7 @@ struct ListedEntry {
     bool local = false;  // kept by this node for itself
 };
 
-class DirectoryVolume {
+class DirectoryVolume : public Volume {
    public:
     struct Options {
         Uuid volume_id;                    // none: taken over from the root's attribute, or refused
@@ -70,27 +66,19 @@ class DirectoryVolume {
     // The volume id that a directory carries, or none where it has no identity of its own; what a
     // refusal names. unsupported: no trusted attributes here.
     static Result<Uuid> volume_id_of(Vfs& vfs, Fd root) noexcept;
-    virtual ~DirectoryVolume() = default;
 
-    [[nodiscard]] virtual Uuid id() const noexcept = 0;
-    // Becomes part of another volume (first synchronisation): every old id is void from here on.
-    virtual Status adopt_volume_id(const Uuid& id) noexcept = 0;
-    // True when the root holds nothing that would be mirrored.
-    virtual Result<bool> is_empty() noexcept = 0;
+    [[nodiscard]] DirectoryVolume* as_directory() noexcept final { return this; }
 
     // --- Reading -----------------------------------------------------------------------------
     // A name without an id (foreign change, first synchronisation) gets one if this node serves
     // (see set_allotment), else the answer is corrupt. ENOENT, ENOTDIR, ESTALE.
     virtual Result<Attributes> lookup(ObjectId parent, std::string_view name) noexcept = 0;
-    virtual Result<Attributes> attributes(ObjectId object) noexcept = 0;
     virtual Result<ByteBuffer> read_link(ObjectId object) noexcept = 0;
     // Appends at most `count_max` entries after `position` (0: start). None appended: the end.
     // While this node does not serve, a name without a valid id is listed with id none.
     virtual Status list(ObjectId directory, std::uint64_t position, std::size_t count_max,
                         std::vector<ListedEntry>& entries) noexcept = 0;
-    // A descriptor of a regular file, valid until the next call on this volume or the loop's next
-    // turn unless pinned; the volume closes it. O_NOATIME. Pinned descriptors stay until unpin.
-    virtual Result<Fd> data_fd(ObjectId object) noexcept = 0;
+    // data_fd() is of regular files, O_NOATIME. A pinned one stays until unpin.
     virtual Result<Fd> pin(ObjectId object) noexcept = 0;
     virtual void unpin(ObjectId object) noexcept = 0;
     virtual Result<std::size_t> get_xattr(ObjectId object, std::string_view name,
@@ -99,10 +87,6 @@ class DirectoryVolume {
     virtual Result<FileSystemStat> stat_file_system() noexcept = 0;
     virtual Result<std::uint64_t> seek(ObjectId object, std::uint64_t offset,
                                        int whence) noexcept = 0;
-    // The object is this node's own. False for what is not there.
-    [[nodiscard]] virtual bool is_local(ObjectId object) noexcept = 0;
-    // Some names are excluded: ops may have another scope than mirrored.
-    [[nodiscard]] virtual bool keeps_names() const noexcept = 0;
     // Data were written to it that are not known to be on the disk.
     [[nodiscard]] virtual bool is_unsynced(ObjectId object) const noexcept = 0;
 
@@ -120,42 +104,11 @@ class DirectoryVolume {
     // A short write shortens op.size and op.data. Errors leave the tree as it was, except where a
     // write, allocate or copy_range failed in the middle (the caller mends the peer from here).
     virtual Status execute(Op& op) noexcept = 0;
-    // Carries a resolved op out on a secondary, exactly. Any failure means this copy differs now.
-    virtual Status apply(const Op& op) noexcept = 0;
-
-    // --- Durability --------------------------------------------------------------------------
-    // Descriptors whose sync makes the object and the names that lead to it since the last
-    // sync_everything durable; pinned until the given objects are unpinned by finish_sync.
-    struct SyncPlan {
-        std::vector<Fd> files;
-        Fd content;  // the one of them that is a regular file; closed: none is
-        std::vector<ObjectId> pinned;
-        std::vector<ObjectId> named;  // objects whose new names the plan makes durable
-        std::uint64_t mark = 0;       // changes up to here are covered
-    };
-    virtual Result<SyncPlan> plan_sync(ObjectId object) noexcept = 0;
-    virtual void finish_sync(const SyncPlan& plan, Status outcome) noexcept = 0;
-    // Around a sync of the whole file system: take the mark before it begins, hand it back when it
-    // has ended well. Names and data up to the mark need no sync of their own any more.
-    [[nodiscard]] virtual std::uint64_t sync_mark() const noexcept = 0;
-    virtual void names_synced(std::uint64_t mark) noexcept = 0;
-    // True when most descriptors kept open hold data not yet synced: a sync of everything now, off
-    // the loop, spares one on the loop when they run out.
-    [[nodiscard]] virtual bool wants_sync() const noexcept = 0;
-    // Called (inside a call on the volume) when such a sync on the loop failed: none of what was
-    // written since the last good one can be relied on.
-    virtual void set_writeback_failure_handler(std::function<void(Status)> handler) noexcept = 0;
-    // For a Job: the descriptor held on the file system for the daemon's life (syncfs reports
-    // every writeback error since it was opened) and the one on the index's.
-    [[nodiscard]] virtual Fd file_system_fd() const noexcept = 0;
-    [[nodiscard]] virtual Fd index_fd() const noexcept = 0;
 
     // --- For a resync's target (engine-internal; see docs/resync.md) ----------------------------
     // Makes an object of the given type with this id and no name but its place in detached/.
     virtual Status make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint64_t special_device,
                                  Bytes link_target) noexcept = 0;
-    // There is such an object, and it is not local.
-    [[nodiscard]] virtual bool exists(ObjectId id) noexcept = 0;
     // The name in `parent` without following identity rules: id is none where it has no valid one.
     virtual Result<Attributes> lookup_raw(ObjectId parent, std::string_view name) noexcept = 0;
     // Gives the existing object at parent/name this id (adoption of an older copy by path).
@@ -182,9 +135,6 @@ class DirectoryVolume {
     // Walks the whole tree and writes the index of handles from the attributes found. open() does
     // so by itself after a crash of the machine or when the index is missing.
     virtual Status rebuild_index() noexcept = 0;
-    // At open the root carried this volume's id on a foreign inode: the tree was restored or copied
-    // and has to be compared whole.
-    [[nodiscard]] virtual bool was_restored() const noexcept = 0;
 };
 
 }  // namespace gemel

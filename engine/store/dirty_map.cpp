@@ -4,6 +4,7 @@
 #include "engine/store/dirty_map.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/store/op.hpp"
 
 #include <algorithm>
 
@@ -45,15 +46,15 @@ void DirtyRanges::add(std::uint64_t offset, std::uint64_t size) noexcept {
         ranges_.erase(first + 1, last);
         return;
     }
-    if (ranges_.size() == kRangesMax - 2) {
+    if (ranges_.size() == ranges_max_ - 2) {
         // Doubling would end at 16 entries for an object that needs eleven.
         const auto index = first - ranges_.begin();
-        ranges_.reserve(kRangesMax + 1);
+        ranges_.reserve(ranges_max_ + 1);
         ranges_.insert(ranges_.begin() + index, added);
     } else {
         ranges_.insert(first, added);
     }
-    if (ranges_.size() > kRangesMax) merge_nearest();
+    if (ranges_.size() > ranges_max_) merge_nearest();
 }
 
 void DirtyRanges::merge_nearest() noexcept {
@@ -85,7 +86,7 @@ void DirtyRanges::remove(std::uint64_t begin, std::uint64_t end) noexcept {
     const bool keeps_head = head.begin < head.end, keeps_tail = tail.begin < tail.end;
     // A hole in the middle of one range of a full set: there is no room for another range, and a
     // superset is right. The resync clears from the front, where this never happens.
-    if (keeps_head && keeps_tail && last - first == 1 && ranges_.size() == kRangesMax) return;
+    if (keeps_head && keeps_tail && last - first == 1 && ranges_.size() == ranges_max_) return;
     auto position = ranges_.erase(first, last);
     if (keeps_tail) position = ranges_.insert(position, tail);
     if (keeps_head) ranges_.insert(position, head);
@@ -110,7 +111,11 @@ std::uint64_t DirtyRanges::bytes(std::uint64_t object_size) const noexcept {
 
 DirtyObject& DirtyMap::entry(ObjectId object) noexcept {
     GEMEL_ASSERT(!object.is_none());
-    return objects_[object];
+    const auto [found, is_new] = objects_.try_emplace(object);
+    if (is_new && object == kBlockObject) {
+        found->second.content = DirtyRanges(DirtyRanges::kBlockRangesMax);
+    }
+    return found->second;
 }
 
 void DirtyMap::drop_if_empty(ObjectId object) noexcept {
@@ -124,7 +129,9 @@ void DirtyMap::mark_content(ObjectId object, std::uint64_t offset, std::uint64_t
 
 void DirtyMap::mark_all_content(ObjectId object) noexcept { entry(object).content.add_all(); }
 
-void DirtyMap::mark_attributes(ObjectId object) noexcept { entry(object).attributes = true; }
+void DirtyMap::mark_attributes(ObjectId object) noexcept {
+    if (object != kBlockObject) entry(object).attributes = true;
+}
 
 bool DirtyMap::marked_absent(ObjectId object) const noexcept {
     const DirtyObject* dirty = find(object);

@@ -31,10 +31,14 @@ struct DirtyRange {
 };
 
 // Set of disjoint sorted ranges, at most kRangesMax; beyond that the two nearest are merged (a
-// superset), so that an object costs at most about 200 bytes.
+// superset), so that an object costs at most about 200 bytes. The one object of a block volume may
+// cost 128 KiB.
 class DirtyRanges {
    public:
     static constexpr std::size_t kRangesMax = 10;
+    static constexpr std::size_t kBlockRangesMax = 8192;
+
+    explicit DirtyRanges(std::size_t ranges_max = kRangesMax) noexcept : ranges_max_(ranges_max) {}
     // Rounds outwards to kDirtyUnit. Requires: size > 0.
     void add(std::uint64_t offset, std::uint64_t size) noexcept;
     void add_all() noexcept;
@@ -51,6 +55,7 @@ class DirtyRanges {
    private:
     void merge_nearest() noexcept;
 
+    std::size_t ranges_max_;
     std::vector<DirtyRange> ranges_;
 };
 
@@ -69,6 +74,7 @@ class DirtyMap {
    public:
     void mark_content(ObjectId object, std::uint64_t offset, std::uint64_t size) noexcept;
     void mark_all_content(ObjectId object) noexcept;
+    // No effect on the object of a block volume, which has none.
     void mark_attributes(ObjectId object) noexcept;
     void mark_names(ObjectId directory) noexcept;
     // The object was made while the peer was away: absent, all content, attributes and names.
@@ -123,8 +129,8 @@ class DirtyMap {
     void follow(ObjectId object, bool was_absent) noexcept;
 
     std::map<ObjectId, DirtyObject> objects_;
-    std::set<ObjectId> names_;       // names marked, not absent
-    std::size_t absent_count_ = 0;   // objects marked absent
+    std::set<ObjectId> names_;      // names marked, not absent
+    std::size_t absent_count_ = 0;  // objects marked absent
     bool full_ = false;
     // Full mode: one bit an id, in pages of kIdsPerPage ids (a stray id costs one page, no more).
     static constexpr std::uint64_t kIdsPerPage = 4096;

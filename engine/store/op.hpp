@@ -34,6 +34,8 @@ enum class OpKind : std::uint8_t {
 inline constexpr ObjectId kOrphanDirectory{2};    // unlinked objects that are still open, by hex id
 inline constexpr ObjectId kDetachedDirectory{3};  // per node: what a resync took out of the tree
 inline constexpr ObjectId kIncomingDirectory{4};  // objects on their way to a mirrored name
+// The one object of a block volume.
+inline constexpr ObjectId kBlockObject{8};
 inline constexpr ObjectId kFirstObject{16};
 
 // Bits of Op::mask for set_attributes.
@@ -84,7 +86,7 @@ struct Op {
         // unlink: that was the last name and nobody has it open; release_orphan: it had no name.
         bool object_gone = false;
         bool replaced_gone = false;
-        bool nothing_changed = false;  // set_attributes: but for the change time (st_ctime)
+        bool nothing_changed = false;        // set_attributes: but for the change time (st_ctime)
         ByteBuffer access_acl, default_acl;  // create: system.posix_acl_*, empty where none
     } resolved;
 };

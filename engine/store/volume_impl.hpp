@@ -71,8 +71,10 @@ class TreeVolume final : public DirectoryVolume {
     void names_synced(std::uint64_t mark) noexcept override;
     [[nodiscard]] bool wants_sync() const noexcept override;
     void set_writeback_failure_handler(std::function<void(Status)> handler) noexcept override;
-    [[nodiscard]] Fd file_system_fd() const noexcept override { return file_system_; }
-    [[nodiscard]] Fd index_fd() const noexcept override { return index_.directory(); }
+    void add_sync_targets(std::vector<SyncTarget>& targets) noexcept override {
+        targets.push_back({file_system_, true});
+        targets.push_back({index_.directory(), true});
+    }
 
     Status make_skeleton(ObjectId id, std::uint32_t type_mode, std::uint64_t special_device,
                          Bytes link_target) noexcept override;

@@ -27,11 +27,9 @@ class ReplicaTarget final : public FuseTarget {
 
     void submit(ClientOp& op) noexcept override { replica_.submit(op); }
     void sync(ClientSync& sync) noexcept override { replica_.sync(sync); }
-    void note_read_failure(Status status) noexcept override {
-        replica_.note_read_failure(status);
-    }
+    void note_read_failure(Status status) noexcept override { replica_.note_read_failure(status); }
     [[nodiscard]] DirectoryVolume& volume(std::uint16_t index) noexcept override {
-        return replica_.volume(index);
+        return replica_.directory(index);
     }
 
    private:

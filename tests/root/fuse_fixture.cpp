@@ -185,7 +185,7 @@ class MountedVolume::Impl final : private ReplicaEvents {
         if (!made.ok()) fail("loop", made.status().to_string());
         loop_ = std::move(made).value();
         {
-            std::vector<std::unique_ptr<DirectoryVolume>> volumes;
+            std::vector<std::unique_ptr<Volume>> volumes;
             volumes.push_back(open_volume());
             const Fd state = open_state();
             Result<std::unique_ptr<IntentLog>> intents =

@@ -169,7 +169,7 @@ class RefusalsTest(unittest.TestCase):
         self.shell("mkdir /mnt/else")
         status, complaints = self.gemeld(self.good.replace(DATA_PATH, "/mnt/else"))
         self.assertEqual(status, 1)
-        self.assert_says(complaints, "made for other directories", "restore them")
+        self.assert_says(complaints, "made for other volumes", "restore them")
         self.lab.start("alpha")
         self.lab.wait_state("alpha", "wait", "alone")
         self.lab.gemel("alpha", "stop", "data")
@@ -178,7 +178,7 @@ class RefusalsTest(unittest.TestCase):
         self.shell("mv /mnt/data /mnt/moved; mkdir /mnt/data")
         status, complaints = self.gemeld(self.good)
         self.assertEqual(status, 1)
-        self.assert_says(complaints, "not the directory that mirror 'data' had here", "is its disk "
+        self.assert_says(complaints, "not what mirror 'data' had here", "is its disk "
                          "mounted?")
 
     def test_damaged_state(self):

@@ -37,7 +37,7 @@ class Publishers::Publisher {
     [[nodiscard]] bool is_idle() const noexcept { return !waiting_; }
 
     void look(SimMount& mount) {
-        const Result<Attributes> found = mount.replica->volume(0).lookup(kRootObject, name_);
+        const Result<Attributes> found = mount.replica->directory(0).lookup(kRootObject, name_);
         if (found.status().code() == Code::cancelled) return;
         std::string seen;
         if (found.ok()) {
@@ -60,7 +60,7 @@ class Publishers::Publisher {
     enum class Step : std::uint8_t { clear, create, write, sync, rename };
 
     static bool read(SimMount& mount, ObjectId id, std::uint64_t size, std::string& text) {
-        const Result<Fd> file = mount.replica->volume(0).data_fd(id);
+        const Result<Fd> file = mount.replica->directory(0).data_fd(id);
         if (!file.ok()) return false;
         text.resize(size);
         const MutableBytes buffer(reinterpret_cast<std::byte*>(text.data()), text.size());

@@ -178,7 +178,7 @@ void Workload::Client::begin_sync(SimMount& mount) {
 
 std::optional<ObjectId> Workload::Client::id_of(SimMount& mount, ObjectId parent,
                                                 const std::string& name) {
-    const Result<Attributes> found = mount.replica->volume(0).lookup(parent, name);
+    const Result<Attributes> found = mount.replica->directory(0).lookup(parent, name);
     if (found.ok()) return found->id;
     if (!excuses(mount, found.status())) {
         owner_.fail_(directory_ + '/' + name + " can't be found: " + found.status().to_string());

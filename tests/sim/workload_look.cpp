@@ -42,7 +42,7 @@ bool Workload::Client::is_deposed(const SimMount& mount) const {
 
 bool Workload::Client::look(SimMount& mount) {
     if (is_deposed(mount)) return false;
-    const Result<Attributes> own = mount.replica->volume(0).lookup(kRootObject, directory_);
+    const Result<Attributes> own = mount.replica->directory(0).lookup(kRootObject, directory_);
     if (!own.ok()) return is_missing(mount, own.status());
     Tree seen;
     if (!read_tree(mount, own->id, seen)) return false;
@@ -80,7 +80,7 @@ bool Workload::Client::judge(const std::string& node, const Tree& seen) {
 }
 
 bool Workload::Client::read_tree(SimMount& mount, ObjectId own, Tree& seen) {
-    DirectoryVolume& volume = mount.replica->volume(0);
+    DirectoryVolume& volume = mount.replica->directory(0);
     std::vector<ListedEntry> entries;
     std::map<std::uint64_t, FileRef> files;
     for (std::uint64_t position = 0;;) {
@@ -110,7 +110,7 @@ bool Workload::Client::read_tree(SimMount& mount, ObjectId own, Tree& seen) {
 }
 
 bool Workload::Client::read_file(SimMount& mount, ObjectId id, File& file) {
-    DirectoryVolume& volume = mount.replica->volume(0);
+    DirectoryVolume& volume = mount.replica->directory(0);
     const Result<Attributes> attributes = volume.attributes(id);
     if (!attributes.ok()) return excuses(mount, attributes.status()) && false;
     const Result<Fd> fd = volume.data_fd(id);

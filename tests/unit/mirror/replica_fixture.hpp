@@ -50,6 +50,8 @@ class WatchedDisk final : public sim::FaultPolicy {
 
 class ReplicaTest : public testing::Test {
    protected:
+    // `block_size`: of a block volume, volume 1; 0: there is none.
+    explicit ReplicaTest(std::uint64_t block_size = 0) : block_size_(block_size) {}
     void SetUp() override;
     void TearDown() override;
 
@@ -82,6 +84,7 @@ class ReplicaTest : public testing::Test {
     // Of the descriptor's file in the volume's tree.
     std::uint64_t inode_of(ObjectId object);
 
+    const std::uint64_t block_size_;
     std::unique_ptr<sim::World> world_;
     std::unique_ptr<Side> side_;
     std::shared_ptr<Session> session_;

@@ -130,6 +130,12 @@ void Side::open(const Uuid& volume) {
         DirectoryVolume::open(*loop, node.log(), root, options);
     ASSERT_TRUE(opened.ok()) << opened.status().to_string();
     volumes.push_back(std::move(opened).value());
+    if (block_size != 0) {
+        const ScopedFd parent(loop->vfs(), open_directory(*this, "/state"));
+        auto block = BlockVolume::open(*loop, parent.get(), "disk", {Uuid{{5, 5}}, block_size});
+        ASSERT_TRUE(block.ok()) << block.status().to_string();
+        volumes.push_back(std::move(block).value());
+    }
     Result<std::unique_ptr<IntentLog>> log =
         IntentLog::open(*loop, node.log(), open_directory(*this, log_directory), Uuid{{1}});
     ASSERT_TRUE(log.ok()) << log.status().to_string();

@@ -105,7 +105,7 @@ class Side final : public ReplicaEvents {
     void on_control_frame(FrameType, Bytes) noexcept override {}
     void on_session_lost(Status) noexcept override { lost = true; }
 
-    DirectoryVolume& volume() { return *volumes[0]; }
+    DirectoryVolume& volume() { return replica->directory(0); }
     void kill_process() {
         node.kill_process();
         close();
@@ -116,8 +116,9 @@ class Side final : public ReplicaEvents {
     std::string log_directory = "/log";
     ExcludeList exclude;
     std::size_t open_files_max = 1024;
+    std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
     std::function<void(Status)> on_failure;  // what its owner does then
-    std::vector<std::unique_ptr<DirectoryVolume>> volumes;
+    std::vector<std::unique_ptr<Volume>> volumes;
     std::unique_ptr<IntentLog> intents;
     std::unique_ptr<Replica> replica;
     ResyncProgress progress;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changes of block volumes on the applying side: begun in the order of the stream, carried out in
+// parallel where they do not overlap, acknowledged when all before them are done too.
+#include "engine/base/probe.hpp"
+#include "engine/mirror/following.hpp"
+
+namespace gemel {
+
+class Following::BlockRun final : public BlockChange {
+   public:
+    explicit BlockRun(Following& an_owner) noexcept : owner(an_owner) {}
+    void on_done(Status status) noexcept override { owner.block_done(*this, status); }
+
+    Following& owner;
+    std::uint64_t number = 0;
+    std::uint64_t session = 0;
+};
+
+Following::Following(ReplicaContext& context, SyncRunner& syncs) noexcept
+    : context_(context), syncs_(syncs) {}
+
+Following::~Following() = default;
+
+void Following::apply_block(const DecodedOp& decoded, BlockVolume& volume) noexcept {
+    if (idle_runs_.empty()) {
+        runs_.push_back(std::make_unique<BlockRun>(*this));
+        idle_runs_.push_back(runs_.back().get());
+    }
+    BlockRun& run = *idle_runs_.back();
+    idle_runs_.pop_back();
+    run.number = decoded.number;
+    run.session = session_;
+    volume.submit(run, decoded.op);
+}
+
+void Following::block_done(BlockRun& run, Status status) noexcept {
+    idle_runs_.push_back(&run);
+    if (run.session != session_ || failed_) {
+        // Nobody is told of a range that differs now, so this copy can't be a source.
+        if (!status.ok()) context_.disk_failed(as_disk_failure(status));
+    } else if (!status.ok()) {
+        GEMEL_PROBE("following: a change of a block volume could not be applied");
+        fail(status, "an operation of the serving node could not be carried out here");
+        return;
+    } else {
+        note_applied(run.number);
+    }
+    context_.block_progress();
+}
+
+// One of an earlier session or service may have been in the way too.
+void Following::on_block_progress() noexcept {
+    if (!queue_.empty() && !commit_pending_) drain(waiting_party_);
+}
+
+void Following::note_applied(std::uint64_t number) noexcept {
+    GEMEL_ASSERT(number > applied_ && number <= received_);
+    done_[number - applied_ - 1] = true;
+    ++context_.counters.ops_applied;
+    if (!done_.front()) return;
+    while (!done_.empty() && done_.front()) {
+        done_.pop_front();
+        ++applied_;
+    }
+    schedule_ack();
+}
+
+bool Following::is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+    if (type < FrameType::resync_begin || type > FrameType::resync_done || party == nullptr) {
+        return true;
+    }
+    if (party->is_ready(type, payload)) return true;
+    GEMEL_PROBE("following: a frame of a resync waits for changes under way");
+    waiting_party_ = party;
+    return false;
+}
+
+}  // namespace gemel

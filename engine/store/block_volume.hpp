@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block volume: one object of bytes, kBlockObject, kept in a file and transferred with O_DIRECT.
+//
+// Changes are asynchronous: disjoint ones run in parallel, one that overlaps earlier ones behind
+// all of these (protocol.md 6). So two nodes that are given the same changes in the same order end
+// with the same bytes. Ranges are locked in whole blocks of kBlockUnit, which is a multiple of
+// every disk's logical block; what is smaller is read, changed and written under that lock.
+//
+// A change once submitted is carried out, whoever serves by then. Whatever else looks at content or
+// changes it (apply, a resync's reading) requires that nothing is in flight there: is_busy.
+#pragma once
+
+#include "engine/base/aligned_buffer.hpp"
+#include "engine/base/intrusive_list.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/store/volume.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace gemel {
+
+inline constexpr std::uint64_t kBlockUnit = 4096;
+
+// A change on its way; its owner keeps it until on_done. May be used again then.
+class BlockChange : public ListLink {
+   public:
+    BlockChange() noexcept : io_(*this), job_(*this) {}
+    virtual ~BlockChange();
+    BlockChange(const BlockChange&) = delete;
+    BlockChange& operator=(const BlockChange&) = delete;
+    // Exactly once, from the loop, never inside submit(). After an error the range may hold
+    // anything of old and new. Errors: errno of the file system.
+    virtual void on_done(Status status) noexcept = 0;
+
+   private:
+    friend class BlockVolume;
+    enum class Step : std::uint8_t { waiting, reading_head, reading_tail, writing, zeroing };
+    struct Io final : IoOp {
+        explicit Io(BlockChange& a_change) noexcept : change(a_change) {}
+        void on_complete(Status status, std::size_t count) noexcept override;
+        BlockChange& change;
+    };
+    struct Zero final : Job {
+        explicit Zero(BlockChange& a_change) noexcept : change(a_change) {}
+        void run() noexcept override;
+        void done() noexcept override;
+        BlockChange& change;
+        Status status;
+    };
+
+    BlockVolume* volume_ = nullptr;
+    OpKind kind_ = OpKind::write;
+    std::uint32_t flags_ = 0;
+    Step step_ = Step::waiting;
+    std::uint64_t offset_ = 0, size_ = 0;  // asked for
+    std::uint64_t begin_ = 0, end_ = 0;    // locked
+    std::uint64_t moved_ = 0;              // written of the locked range
+    std::size_t blockers_ = 0;             // earlier changes that overlap and are not done
+    AlignedBuffer buffer_;                 // a write's: of the locked range
+    AlignedBuffer edge_;                   // a block that is changed in part
+    Io io_;
+    Zero job_;
+};
+
+// A front end's read; `data` outlives it. May return what is being written at the time.
+class BlockRead {
+   public:
+    BlockRead() noexcept : io_(*this) {}
+    virtual ~BlockRead() = default;
+    BlockRead(const BlockRead&) = delete;
+    BlockRead& operator=(const BlockRead&) = delete;
+    // Exactly once, from the loop, never inside read().
+    virtual void on_done(Status status) noexcept = 0;
+
+   private:
+    friend class BlockVolume;
+    struct Io final : IoOp {
+        explicit Io(BlockRead& a_read) noexcept : read(a_read) {}
+        void on_complete(Status status, std::size_t count) noexcept override;
+        BlockRead& read;
+    };
+
+    BlockVolume* volume_ = nullptr;
+    std::uint64_t offset_ = 0;
+    MutableBytes data_;
+    std::uint64_t begin_ = 0;  // what is read: whole blocks
+    MutableBytes target_;      // data_ itself, or bounce_
+    std::size_t moved_ = 0;
+    AlignedBuffer bounce_;
+    Io io_;
+};
+
+class BlockVolume final : public Volume {
+   public:
+    struct Options {
+        Uuid volume_id;          // none: taken over from the file
+        std::uint64_t size = 0;  // a multiple of kBlockUnit
+    };
+    // The largest write.
+    static constexpr std::uint64_t kWriteMax = kMiB;
+
+    // Opens `name` in `parent`, which stays the caller's; makes it, sparse, where it is missing; a
+    // shorter one grows. Errors: foreign (it belongs to another volume), refused (neither it nor
+    // the options have an id), too_large (it is longer than the size: a volume never shrinks),
+    // unsupported (no regular file, no trusted attributes or no file handles there), errno.
+    static Result<std::unique_ptr<BlockVolume>> open(Loop& loop, Fd parent, std::string_view name,
+                                                     const Options& options) noexcept;
+    // The volume id that a backing carries, or none: it is missing, or has no identity of its own.
+    static Result<Uuid> volume_id_of(Vfs& vfs, Fd parent, std::string_view name) noexcept;
+    ~BlockVolume() override;
+
+    [[nodiscard]] BlockVolume* as_block() noexcept override { return this; }
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+    // An op that this volume can carry out: a write of at most kWriteMax, or an allocate that
+    // zeroes whole blocks (FALLOC_FL_PUNCH_HOLE or FALLOC_FL_ZERO_RANGE, with KEEP_SIZE); inside
+    // the volume. For ops of a peer as well.
+    [[nodiscard]] bool is_valid(const Op& op) const noexcept;
+    // Requires: is_valid(op). The data are copied.
+    void submit(BlockChange& change, const Op& op) noexcept;
+    // Requires: a range inside the volume, not empty.
+    void read(BlockRead& read, std::uint64_t offset, MutableBytes data) noexcept;
+    // A change is under way, or waits for one, that overlaps the range.
+    [[nodiscard]] bool is_busy(std::uint64_t offset, std::uint64_t size) const noexcept;
+    [[nodiscard]] bool is_busy() const noexcept { return !in_flight_.empty(); }
+    void for_each_in_flight(
+        const std::function<void(std::uint64_t offset, std::uint64_t size)>& visit) const noexcept;
+
+    [[nodiscard]] Uuid id() const noexcept override { return volume_id_; }
+    Status adopt_volume_id(const Uuid& id) noexcept override;
+    Result<bool> is_empty() noexcept override;
+    [[nodiscard]] bool was_restored() const noexcept override { return was_restored_; }
+    // A regular file of size(); nothing else of it is known.
+    Result<Attributes> attributes(ObjectId object) noexcept override;
+    [[nodiscard]] bool exists(ObjectId id) noexcept override { return id == kBlockObject; }
+    // Transfers must be aligned as O_DIRECT demands: whole blocks, aligned memory.
+    Result<Fd> data_fd(ObjectId object) noexcept override;
+    // At once, waiting for the disk. Requires: is_valid(op), whole blocks, !is_busy there.
+    Status apply(const Op& op) noexcept override;
+    Result<SyncPlan> plan_sync(ObjectId object) noexcept override;
+    void finish_sync(const SyncPlan&, Status) noexcept override {}
+    void add_sync_targets(std::vector<SyncTarget>& targets) noexcept override {
+        targets.push_back({file_, false});
+    }
+
+   private:
+    friend class BlockChange;
+    friend class BlockRead;
+
+    BlockVolume(Loop& loop, Fd file) noexcept : loop_(loop), vfs_(loop.vfs()), file_(file) {}
+    Status start(const Options& options) noexcept;
+    Status take_identity(const Options& options) noexcept;
+    Status write_identity(const Uuid& id) noexcept;
+
+    void begin(BlockChange& change) noexcept;
+    void advance(BlockChange& change, Status status, std::size_t count) noexcept;
+    void read_edge(BlockChange& change, BlockChange::Step step) noexcept;
+    void take_edge(BlockChange& change) noexcept;
+    void write_on(BlockChange& change) noexcept;
+    void finish(BlockChange& change, Status status) noexcept;
+    void read_on(BlockRead& read, Status status, std::size_t count) noexcept;
+    // Zeroes whole blocks, waiting for the disk; on any thread.
+    Status zero(std::uint32_t flags, std::uint64_t offset, std::uint64_t size) noexcept;
+
+    Loop& loop_;
+    Vfs& vfs_;
+    Fd file_;
+    Uuid volume_id_;
+    std::uint64_t size_ = 0;
+    bool was_restored_ = false;
+    IntrusiveList<BlockChange> in_flight_;  // in order of submission
+};
+
+}  // namespace gemel
