@@ -43,6 +43,7 @@ std::string Campaign::run() {
     cluster_.start_all();
     if (!heal()) return failure("did not begin");
     workload_.start();
+    start_more();
     const std::string broken = misfortune();
     return broken.empty() ? finish() : broken;
 }
@@ -87,12 +88,17 @@ void Campaign::power_cut(std::size_t machine) {
     if (!cluster_.others_hold_everything(machine)) {
         note("from here on what was not synced may be lost");
         workload_.unsynced_may_be_lost();
+        expect_loss_of_more();
     }
     cluster_.power_cut(machine);
 }
 
 void Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
-    disk_fault_ = std::make_unique<DiskFault>(*cluster_.machines[machine], kind, prng());
+    const bool has_block = cluster_.names->block_size != 0;
+    const bool of_block = has_block && prng().one_in(2);
+    disk_fault_ =
+        std::make_unique<DiskFault>(*cluster_.machines[machine], kind, prng(),
+                                    of_block ? ClusterNames::kDisks : ClusterNames::kData);
     if (cluster_.names->mutant == Mutant::ignore_failed_sync) disk_fault_->hide_failed_syncs();
     note(disk_fault_->describe());
 }
@@ -168,8 +174,9 @@ void Campaign::help() {
 
 std::string Campaign::finish() {
     workload_.stop();
-    const bool idle =
-        cluster_.world.run_until([this] { return workload_.is_idle(); }, Duration::seconds(60));
+    stop_more();
+    const bool idle = cluster_.world.run_until(
+        [this] { return workload_.is_idle() && is_more_idle(); }, Duration::seconds(60));
     if (!idle) return failure("an op was never answered");
     if (!heal()) return failure("did not stay healed");
     SimMount* mount = cluster_.serving();
@@ -178,13 +185,16 @@ std::string Campaign::finish() {
     // What a failed disk had lost shows at the latest now.
     for (std::size_t node = 0; node < 2; ++node) {
         cluster_.machines[node]->find(ClusterNames::kData).file_system->evict_lost_pages();
+        if (cluster_.names->block_size == 0) continue;
+        cluster_.machines[node]->find(ClusterNames::kDisks).file_system->evict_lost_pages();
     }
     workload_.verify_all(*mount);
+    verify_more(*mount);
     run_for(Duration::seconds(3));
     if (!cluster_.failures.empty()) return cluster_.failures.front();
     const std::vector<std::string> differences = cluster_.compare();
     if (!differences.empty()) return "the copies differ: " + differences.front();
-    return {};
+    return compare_more();
 }
 
 }  // namespace gemel::sim

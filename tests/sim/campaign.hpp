@@ -31,6 +31,13 @@ class Campaign {
     // Injects faults and heals; empty when all held.
     virtual std::string misfortune() = 0;
     [[nodiscard]] virtual bool has_person() const { return false; }
+    // For a campaign with further applications; they report to cluster_.failures.
+    virtual void start_more() {}
+    virtual void stop_more() {}
+    [[nodiscard]] virtual bool is_more_idle() const { return true; }
+    virtual void expect_loss_of_more() {}
+    virtual void verify_more(SimMount&) {}
+    virtual std::string compare_more() { return {}; }
 
     Prng& prng() { return cluster_.world.prng(); }
     Duration random_time(std::uint64_t low_ms, std::uint64_t high_ms) {

@@ -40,6 +40,11 @@ Cluster::Cluster(std::uint64_t seed, Mutant mutant)
     }
 }
 
+void Cluster::add_block(std::uint64_t size) {
+    names->block_size = size;
+    for (const std::size_t i : {kAlpha, kBeta}) machines[i]->mount(ClusterNames::kDisks, {});
+}
+
 Cluster::~Cluster() {
     for (Node* machine : machines) {
         if (machine->has_process()) machine->kill_process();

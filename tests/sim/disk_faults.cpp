@@ -49,10 +49,10 @@ bool is_sync(VfsCall call) noexcept {
 
 }  // namespace
 
-DiskFault::DiskFault(Node& machine, Kind kind, Prng& prng)
+DiskFault::DiskFault(Node& machine, Kind kind, Prng& prng, std::string_view volume)
     : machine_(machine),
       kind_(kind),
-      data_(machine.find(ClusterNames::kData).file_system),
+      data_(machine.find(volume).file_system),
       state_(machine.find(ClusterNames::kState).file_system) {
     // Once, a few times or as long as it lasts; at once or after a while.
     left_ = prng.one_in(2) ? ScriptedFaults::kForEver : prng.between(1, 3);

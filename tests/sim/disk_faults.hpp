@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace gemel::sim {
 
@@ -30,7 +31,8 @@ class DiskFault final : public FaultPolicy {
     static constexpr std::uint64_t kKindCount = 11;
 
     // Begins at once; ends with end() or the object. Requires: the machine outlives it.
-    DiskFault(Node& machine, Kind kind, Prng& prng);
+    // `volume`: the mounted path of the volume's file system.
+    DiskFault(Node& machine, Kind kind, Prng& prng, std::string_view volume);
     ~DiskFault() override;
     DiskFault(const DiskFault&) = delete;
     DiskFault& operator=(const DiskFault&) = delete;

@@ -41,6 +41,10 @@ bool NodeProgram::open() {
     options.node = kNodes[index_];
     options.state_directory = ClusterNames::kState;
     options.volumes.push_back({ClusterNames::kData, ClusterNames::kData});
+    if (names_.block_size != 0) {
+        options.volumes.push_back(
+            {ClusterNames::kBacking, ClusterNames::kBacking, names_.block_size});
+    }
     options.exclude = names_.exclude;
     std::string why;
     auto storage = MirrorStorage::open(loop_, loop_.log(), options, why);

@@ -26,11 +26,14 @@ struct ClusterNames {
     static constexpr const char* kMirror = "data";
     static constexpr const char* kState = "/state";
     static constexpr const char* kData = "/data";
+    static constexpr const char* kDisks = "/disks";
+    static constexpr const char* kBacking = "/disks/disk0";
     std::array<SocketAddress, 2> node_addresses;
     SocketAddress witness_address;
     Mutant mutant = Mutant::none;
     ExcludeList exclude;
     std::uint64_t idle_rounds = 3;
+    std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
 };
 
 class NodeProgram final : public Program,

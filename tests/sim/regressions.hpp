@@ -8,7 +8,13 @@
 
 namespace gemel::sim {
 
-enum class CampaignName : unsigned char { single_faults, two_faults, written_apart, exclude };
+enum class CampaignName : unsigned char {
+    single_faults,
+    two_faults,
+    written_apart,
+    exclude,
+    block
+};
 
 struct Regression {
     CampaignName campaign;

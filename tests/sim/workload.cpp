@@ -32,12 +32,13 @@ void SimMount::submit(std::unique_ptr<SimOp> op, std::function<void(Status)> don
     replica->submit(sent);
 }
 
-void SimMount::sync(ObjectId object, std::function<void(Status)> done) {
+void SimMount::sync(ObjectId object, std::function<void(Status)> done, std::uint16_t volume) {
     GEMEL_ASSERT(is_serving());
     while (!syncs_.empty() && syncs_.front()->done == nullptr) syncs_.pop_front();
     syncs_.push_back(std::make_unique<SimSync>());
     SimSync& sent = *syncs_.back();
     sent.object = object;
+    sent.volume = volume;
     sent.done = [this, alive = generation, callback = std::move(done)](Status status) {
         if (alive == generation) callback(status);
     };

@@ -45,7 +45,7 @@ class SimMount {
     [[nodiscard]] bool is_serving() const noexcept { return replica != nullptr; }
     // Submits to the replica; `done` comes only while this mount is alive.
     void submit(std::unique_ptr<SimOp> op, std::function<void(Status)> done);
-    void sync(ObjectId object, std::function<void(Status)> done);
+    void sync(ObjectId object, std::function<void(Status)> done, std::uint16_t volume = 0);
     void serve(Replica& served_replica, Loop& served_loop) noexcept;
     void abort() noexcept;
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clusters whose mirror has a block volume beside the directory, under the campaigns' faults: every
+// sector holds what was answered, both copies are equal byte by byte, and everything that holds of
+// the directory holds as well. One register, one role, one failover for both (docs/block.md).
+//
+// Which seeds: seeds.hpp.
+#include "tests/sim/block_client.hpp"
+#include "tests/sim/campaign.hpp"
+#include "tests/sim/node_program.hpp"
+#include "tests/sim/seeds.hpp"
+
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace gemel::sim {
+namespace {
+
+constexpr std::uint64_t kSeedsDefault = 60;
+constexpr std::uint64_t kSize = 3 * kIntentRegionSize;
+
+template <typename Faults>
+class WithBlock final : public Faults {
+   public:
+    explicit WithBlock(std::uint64_t seed, Mutant mutant = Mutant::none)
+        : Faults(seed, mutant),
+          client_(
+              this->cluster_.world, kSize, [this] { return this->serving(); },
+              [this](const std::string& what) { this->cluster_.failures.push_back(what); }) {
+        this->cluster_.add_block(kSize);
+    }
+    [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
+
+   private:
+    void start_more() override { client_.start(); }
+    void stop_more() override { client_.stop(); }
+    [[nodiscard]] bool is_more_idle() const override { return client_.is_idle(); }
+    void expect_loss_of_more() override { client_.unflushed_may_be_lost(); }
+    void verify_more(SimMount& mount) override { client_.verify(mount); }
+    std::string compare_more() override {
+        auto& machines = this->cluster_.machines;
+        return compare_backings(*machines[Cluster::kAlpha]->find(ClusterNames::kDisks).file_system,
+                                *machines[Cluster::kBeta]->find(ClusterNames::kDisks).file_system,
+                                "disk0");
+    }
+
+    BlockClient client_;
+};
+
+template <typename Faults>
+void run_campaign(std::uint64_t seeds_default) {
+    const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::block, seeds_default);
+    std::uint64_t answered = 0;
+    for (const std::uint64_t seed : seeds) {
+        WithBlock<Faults> campaign(seed);
+        const std::string failure = campaign.run();
+        answered += campaign.answered();
+        if (failure.empty()) continue;
+        if (is_one_seed()) std::cerr << campaign.trace() << '\n';
+        ADD_FAILURE() << "GEMEL_SEED=" << seed << ": " << failure;
+    }
+    std::cout << seeds.size() << " seeds, " << answered << " requests of the block volume\n";
+    EXPECT_GT(answered, seeds.size() * 20);
+}
+
+TEST(BlockCluster, LosesNothingAnsweredUnderSingleFaults) {
+    run_campaign<SingleFaults>(kSeedsDefault);
+}
+
+}  // namespace
+}  // namespace gemel::sim
