@@ -40,10 +40,17 @@ struct ArbiterConfig {
     SocketAddress address;  // of a witness
 };
 
+struct BlockConfig {
+    std::string name;        // as a mirror's; unique in the mirror
+    std::string backing;     // absolute, normalized; a file
+    std::uint64_t size = 0;  // bytes, a multiple of 4 KiB
+};
+
 struct MirrorConfig {
     std::string name;                      // letters, digits, '.', '_', '-'; at most 63
     std::array<std::string, 2> nodes;      // the first is preferred at the very first start
     std::vector<std::string> directories;  // absolute, normalized, neither equal nor nested
+    std::vector<BlockConfig> blocks;       // a mirror has at least one of either
     std::vector<std::string> exclude;      // globs; kept per node, not replicated
     SyncMode sync = SyncMode::write;
     Duration sync_interval = Duration::seconds(1);

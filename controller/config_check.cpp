@@ -142,6 +142,64 @@ void check_directories(ConfigDraft& draft, const ConfigContext& context) {
     }
 }
 
+struct SeenBacking {
+    const MirrorConfig* mirror;
+    const BlockConfig* block;
+};
+
+// Empty, or why the backing can't be one beside what else is mirrored.
+std::string backing_overlap(const ConfigDraft& draft, const SeenBacking& backing,
+                            const std::vector<SeenBacking>& seen) {
+    const MirrorConfig& own = *backing.mirror;
+    const auto shares_node = [&](const MirrorConfig& other) {
+        return own.has_node(other.nodes[0]) || own.has_node(other.nodes[1]);
+    };
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        if (!shares_node(mirror)) continue;
+        for (const std::string& directory : mirror.directories) {
+            if (backing.block->backing != directory &&
+                !is_inside(backing.block->backing, directory)) {
+                continue;
+            }
+            return "lies inside '" + directory + "', a directory of mirror '" + mirror.name + "'";
+        }
+    }
+    for (const SeenBacking& other : seen) {
+        if (!shares_node(*other.mirror)) continue;
+        if (backing.block->backing == other.block->backing) {
+            return "is the backing of '" + other.block->name + "' of mirror '" +
+                   other.mirror->name + "' already";
+        }
+    }
+    return {};
+}
+
+void check_blocks(ConfigDraft& draft, const ConfigContext& context) {
+    std::vector<SeenBacking> seen;
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        std::set<std::string_view> names;
+        for (std::size_t i = 0; i < mirror.blocks.size(); ++i) {
+            const BlockConfig& block = mirror.blocks[i];
+            const std::string place = "mirror." + mirror.name + ".block." + std::to_string(i);
+            if (!block.name.empty() && !names.insert(block.name).second) {
+                draft.error_at(place, "mirror '" + mirror.name + "' has two block volumes '" +
+                                          block.name + "'");
+            }
+            if (block.backing.empty()) continue;  // reported
+            std::string mistake = path_mistake(block.backing);
+            if (mistake.empty() && block.backing.ends_with('/')) mistake = "names a directory";
+            const SeenBacking backing{&mirror, &block};
+            if (mistake.empty()) mistake = backing_overlap(draft, backing, seen);
+            seen.push_back(backing);
+            if (mistake.empty()) {
+                check_against_daemon(draft, place, block.backing, context);
+            } else {
+                draft.error_at(place, "'" + block.backing + "' " + mistake);
+            }
+        }
+    }
+}
+
 void check_addresses(ConfigDraft& draft) {
     std::map<std::array<std::uint8_t, 16>, std::string> owners;
     for (const NodeConfig& node : draft.config.nodes) {
@@ -179,6 +237,7 @@ void check_config(ConfigDraft& draft, const ConfigContext& context) {
     check_failover(draft);
     for (const MirrorConfig& mirror : draft.config.mirrors) check_mirror_nodes(draft, mirror);
     check_directories(draft, context);
+    check_blocks(draft, context);
     check_addresses(draft);
     if (context.check_key_file) check_key_file(draft);
 }

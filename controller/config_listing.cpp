@@ -59,6 +59,15 @@ ConfigListing config_listing(const Config& config, const MirrorConfig& mirror) {
     if (config.arbiter.kind != ArbiterKind::none) {
         listing.emplace_back("arbiter.address", config.arbiter.address.to_string());
     }
+    // Their order is what tells volumes apart between the nodes.
+    std::vector<std::string> blocks;
+    for (const BlockConfig& block : mirror.blocks) {
+        blocks.push_back(block.name);
+        const std::string of = own + "block." + block.name;
+        listing.emplace_back(of + ".backing", block.backing);
+        listing.emplace_back(of + ".size", std::to_string(block.size));
+    }
+    if (!blocks.empty()) listing.emplace_back(own + "block", join(blocks));
     for (const std::string& name : mirror.nodes) {
         const NodeConfig* node = config.find_node(name);
         GEMEL_ASSERT(node != nullptr);

@@ -96,13 +96,28 @@ void read_arbiter(const ConfigValue& table, ConfigDraft& draft) {
     }
 }
 
-void read_block(const ConfigValue& table, const std::string& path, ConfigDraft& draft) {
+void read_block(const ConfigValue& table, const std::string& path, MirrorConfig& mirror,
+                ConfigDraft& draft) {
+    constexpr std::uint64_t kUnit = 4 * kKiB;
+    constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 50;
     ConfigReader reader(draft, table, path, table.place);
     for (const std::string_view key : {"name", "backing", "size"}) reader.require(key);
-    if (const auto name = reader.text("name")) check_name(draft, *name, table.place, "volume");
-    reader.text("backing");
-    reader.size("size");
-    draft.error(table.place, "block volumes are not served by this version");
+    BlockConfig block;
+    if (const auto name = reader.text("name")) {
+        check_name(draft, *name, table.place, "volume");
+        block.name = *name;
+    }
+    block.backing = reader.text("backing").value_or("");
+    if (const auto size = reader.size("size")) {
+        block.size = *size;
+        if (*size == 0 || *size % kUnit != 0 || *size > kSizeMax) {
+            reader.error(
+                "size", reader.name("size") + " has to be a multiple of 4KiB, and at most 1024TiB");
+        }
+    }
+    // Where mistakes of several blocks are told apart: at their own tables.
+    draft.places[path + "." + std::to_string(mirror.blocks.size())] = table.place;
+    mirror.blocks.push_back(std::move(block));
 }
 
 void read_check(const ConfigValue& table, const std::string& path, ConfigDraft& draft) {
@@ -204,7 +219,9 @@ void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
         for (const ConfigValue& check : checks->items) read_check(check, path + ".check", draft);
     }
     if (blocks != nullptr) {
-        for (const ConfigValue& block : blocks->items) read_block(block, path + ".block", draft);
+        for (const ConfigValue& block : blocks->items) {
+            read_block(block, path + ".block", mirror, draft);
+        }
     }
     draft.config.mirrors.push_back(std::move(mirror));
 }

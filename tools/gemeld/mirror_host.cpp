@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/gemeld/mirror_host.hpp"
 
+#include <filesystem>
 #include <utility>
 
 namespace gemel {
@@ -38,6 +39,9 @@ Status MirrorHost::open(std::string& why) {
     for (std::size_t i = 0; i < mirror_.directories.size(); ++i) {
         options.volumes.push_back({mirror_.directories[i], mounts_->tree_path(i)});
     }
+    for (const BlockConfig& block : mirror_.blocks) {
+        options.volumes.push_back({block.backing, block.backing, block.size});
+    }
     for (const std::string& pattern : mirror_.exclude) {
         const std::string mistake = options.exclude.add(pattern);
         GEMEL_ASSERT(mistake.empty());  // the configuration has been checked
@@ -54,6 +58,34 @@ Status MirrorHost::open(std::string& why) {
     mounts_->set_target(*target_);
     superblocks_ =
         std::make_unique<SuperblockWriter>(world_.loop, storage_->directory(), storage_->volumes);
+    front_ends_ = std::make_unique<MirrorFrontEnds>(mirror_.name, *mounts_);
+    return mirror_.blocks.empty() ? Status() : offer_blocks(why);
+}
+
+// Each at a socket of its own; refused there until this node serves.
+Status MirrorHost::offer_blocks(std::string& why) {
+    nbd_ = std::make_unique<NbdServer>(world_.loop, world_.log, NbdLimits());
+    const std::filesystem::path directory =
+        std::filesystem::path(place_.run_directory) / "nbd" / mirror_.name;
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error) {
+        why = directory.string() + " can't be made: " + error.message();
+        return Status::from_errno(error.value());
+    }
+    for (std::size_t i = 0; i < mirror_.blocks.size(); ++i) {
+        const BlockConfig& block = mirror_.blocks[i];
+        const auto index = static_cast<std::uint16_t>(mirror_.directories.size() + i);
+        auto exported =
+            std::make_unique<ReplicaExport>(world_.loop, replica_->replica(), index, block.name,
+                                            "block volume of mirror " + mirror_.name);
+        const std::string path = (directory / (block.name + ".sock")).string();
+        const Status offered = nbd_->offer(*exported, path, std::nullopt);
+        front_ends_->add(std::move(exported));
+        if (offered.ok()) continue;
+        why = path + " can't be offered: " + offered.to_string();
+        return offered;
+    }
     return Status();
 }
 
@@ -81,10 +113,10 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
                        const std::function<void(MirrorNode&)>& prepare) {
     GEMEL_ASSERT(replica_ != nullptr && node_ == nullptr);
     arbiter_ = std::move(arbiter);
-    node_ = std::make_unique<MirrorNode>(
-        world_.loop,
-        MirrorNode::Ports{*replica_, *arbiter_, *mounts_, *service_, *superblocks_, world_.events},
-        machine_options(*arbiter_), storage_->superblock);
+    node_ = std::make_unique<MirrorNode>(world_.loop,
+                                         MirrorNode::Ports{*replica_, *arbiter_, *front_ends_,
+                                                           *service_, *superblocks_, world_.events},
+                                         machine_options(*arbiter_), storage_->superblock);
     prepare(*node_);
     if (storage_->exclude_changed) {
         world_.events.event(mirror_.name, LogLevel::warning, "exclude",
@@ -98,8 +130,16 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
 
 VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
     VolumeStatus status;
-    status.path = mirror_.directories[index];
-    status.name = status.path.substr(status.path.rfind('/') + 1);
+    const std::size_t directories = mirror_.directories.size();
+    if (index < directories) {
+        status.path = mirror_.directories[index];
+        status.name = status.path.substr(status.path.rfind('/') + 1);
+    } else {
+        const BlockConfig& block = mirror_.blocks[index - directories];
+        status.kind = "block";
+        status.path = block.backing;
+        status.name = block.name;
+    }
     status.sync = sync_mode_name(mirror_.sync);
     const DirtyMap& dirty = replica().dirty_map(index);
     status.dirty_objects = dirty.object_count();
@@ -133,7 +173,7 @@ MirrorStatus MirrorHost::status() {
     status.peer.node = peer();
     status.peer.connected = node_->is_connected();
     if (machine.peer_hello()) status.peer.state = machine.peer_hello()->state;
-    for (std::uint16_t i = 0; i < mirror_.directories.size(); ++i) {
+    for (std::uint16_t i = 0; i < storage_->volumes.size(); ++i) {
         status.volumes.push_back(volume_status(i));
     }
     status.application.state = application_state_name(application_->state());

@@ -10,7 +10,9 @@
 #include "controller/replica_port.hpp"
 #include "controller/superblock_writer.hpp"
 #include "frontends/fuse/target.hpp"
+#include "frontends/nbd/server.hpp"
 #include "tools/gemeld/fuse_mounts.hpp"
+#include "tools/gemeld/mirror_front_ends.hpp"
 #include "tools/gemeld/mirror_service.hpp"
 
 #include <functional>
@@ -58,6 +60,7 @@ class MirrorHost {
    private:
     [[nodiscard]] MirrorMachineOptions machine_options(const Arbiter& arbiter);
     [[nodiscard]] VolumeStatus volume_status(std::uint16_t index);
+    Status offer_blocks(std::string& why);
 
     World world_;
     const Config& config_;
@@ -69,6 +72,8 @@ class MirrorHost {
     std::unique_ptr<MirrorStorage> storage_;
     std::unique_ptr<EngineReplica> replica_;
     std::unique_ptr<ReplicaTarget> target_;
+    std::unique_ptr<MirrorFrontEnds> front_ends_;
+    std::unique_ptr<NbdServer> nbd_;  // null: no block volumes
     std::unique_ptr<SuperblockWriter> superblocks_;
     std::unique_ptr<Arbiter> arbiter_;
     std::unique_ptr<MirrorNode> node_;

@@ -164,9 +164,24 @@ const Mistake kValues[] = {
     {"block_volumes",
      kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\n[[mirror.vm.block]]\nname = \"d\"\n"
              "backing = \"/x\"\nsize = \"20GB\"\n",
-     {"g.toml:10:1: block volumes are not served by this version",
-      "g.toml:13:8: 'size' in [mirror.vm.block] has to be a size like \"64KiB\", \"500MiB\" or "
+     {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a size like \"64KiB\", \"500MiB\" or "
       "\"20GiB\", not '20GB'"}},
+    {"block_volume_of_an_odd_size",
+     kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\n[[mirror.vm.block]]\nname = \"d\"\n"
+             "backing = \"/x\"\nsize = \"6KiB\"\n",
+     {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a multiple of 4KiB, and at most "
+      "1024TiB"}},
+    {"block_volumes_in_each_others_way",
+     kHead + kMirror +
+         "[[mirror.db.block]]\nname = \"d\"\nbacking = \"/srv/db/x\"\nsize = \"4KiB\"\n"
+         "[[mirror.db.block]]\nname = \"d\"\nbacking = \"/srv/y\"\nsize = \"4KiB\"\n"
+         "[mirror.vm]\nnodes = [\"beta\", \"alpha\"]\n"
+         "[[mirror.vm.block]]\nname = \"d\"\nbacking = \"/srv/y\"\nsize = \"4KiB\"\n"
+         "[[mirror.vm.block]]\nname = \"e\"\nbacking = \"srv/z\"\nsize = \"4KiB\"\n",
+     {"g.toml:11:1: '/srv/db/x' lies inside '/srv/db', a directory of mirror 'db'",
+      "g.toml:15:1: mirror 'db' has two block volumes 'd'",
+      "g.toml:21:1: '/srv/y' is the backing of 'd' of mirror 'db' already",
+      "g.toml:25:1: 'srv/z' is not an absolute path"}},
     {"checks",
      kHead + kMirror +
          "[[mirror.db.check]]\ntcp = \"127.0.0.1:5432\"\nhttp = \"x\"\n"
