@@ -33,6 +33,8 @@ test  iproute2               two nodes on one machine: network namespaces and th
 test  nftables               cuts between them, in one direction too
 test  acl                    sets and shows the ACLs that have to be mirrored
 test  libnbd-bin             NBD clients: nbdinfo and nbdcopy
+test  python3-libnbd         integrity_client.py, an NBD client with many requests in flight
+test  fuse3                  ends what nbdfuse has mounted
 test  qemu-utils             NBD clients: qemu-img and qemu-io
 test  fio                    NBD client with its nbd engine: random writes, verified
 demo  python3                runs the demo, its application and its client
