@@ -5,7 +5,7 @@
 # (docs/dependencies.md says more about each; the `tidy` test keeps the two equal). Sourced by
 # tools/test and tools/demo. Nothing is installed that is there, nothing without being named.
 
-# group package reason
+# group package reason (guest: unpacked for QEMU guests by tests/guest/guest.py, never installed)
 GEMEL_PACKAGES='
 build cmake                  configures the build
 build ninja-build            runs it
@@ -37,6 +37,11 @@ test  python3-libnbd         integrity_client.py, an NBD client with many reques
 test  fuse3                  ends what nbdfuse has mounted
 test  qemu-utils             NBD clients: qemu-img and qemu-io
 test  fio                    NBD client with its nbd engine: random writes, verified
+test  qemu-system-x86        guests: a kernel of their own, disks that are mirrored
+test  e2fsprogs              makes and checks the file systems of guests
+guest linux-image-cloud-amd64 their kernel: 6.1 of Debian, the oldest that gemel runs on
+guest busybox-static         their shell and tools
+guest extlinux               boots an installed guest from its disk
 demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
