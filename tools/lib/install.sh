@@ -38,10 +38,14 @@ test  fuse3                  ends what nbdfuse has mounted
 test  qemu-utils             NBD clients: qemu-img and qemu-io
 test  fio                    NBD client with its nbd engine: random writes, verified
 test  qemu-system-x86        guests: a kernel of their own, disks that are mirrored
+test  socat                  leads TCP connections of a guest to the socket of a volume
 test  e2fsprogs              makes and checks the file systems of guests
 guest linux-image-cloud-amd64 their kernel: 6.1 of Debian, the oldest that gemel runs on
 guest busybox-static         their shell and tools
 guest extlinux               boots an installed guest from its disk
+guest nbd-client             connects the NBD client of their kernel
+guest libnl-3-200            what nbd-client speaks to the kernel with
+guest libnl-genl-3-200       the same
 demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
