@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ENGINE = ["engine/base", "engine/io", "engine/store", "engine/mirror"]
-ANYTHING = ["engine", "ebpf", "netdev", "resync", "frontends", "controller"]
+ANYTHING = ["engine", "ebpf", "netdev", "resync", "frontends", "controller", "node"]
 
 # Folder -> folders it may include besides itself. The longest matching folder decides, so the two
 # worlds of the seam (uring, sim) are open only to those who name them.
@@ -32,6 +32,7 @@ FLOORS = {
     "frontends/nbd": ENGINE,
     "frontends/capi": ENGINE,
     "controller": ENGINE + ["netdev", "resync"],
+    "node": ENGINE + ["netdev", "resync", "controller"],
     "tools": ANYTHING + ["engine/io/uring", "engine/io/sim"],
     "tests": ANYTHING + ["engine/io/uring", "engine/io/sim", "tools"],
     "bench": ANYTHING + ["engine/io/uring", "engine/io/sim", "tools"],

@@ -3,21 +3,10 @@
 
 #include <CLI/CLI.hpp>
 
-#include <array>
+#include "node/host_name.hpp"
 #include <filesystem>
-#include <unistd.h>
 
 namespace gemel {
-
-namespace {
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    if (gethostname(name.data(), name.size() - 1) != 0) return {};
-    return name.data();
-}
-
-}  // namespace
 
 std::optional<DaemonOptions> parse_command_line(int argc, char** argv, int& exit_status) {
     DaemonOptions options;

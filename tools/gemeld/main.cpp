@@ -6,14 +6,12 @@
 #include "tools/gemeld/stderr_log.hpp"
 #include "tools/gemeld/witness_daemon.hpp"
 
+#include "frontends/fuse/mount.hpp"
+#include "node/state_directory.hpp"
 #include <cstdio>
 #include <cstdlib>
-#include <fcntl.h>
-#include <filesystem>
 #include <memory>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <system_error>
 
 namespace gemel {
 
@@ -22,25 +20,6 @@ namespace {
 constexpr int kExitDone = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
-
-// Closed to others when it is made here; one that was there stays as it is.
-bool make_directory(const std::string& path, std::string& why) {
-    std::error_code error;
-    const bool is_new = std::filesystem::create_directories(path, error);
-    if (is_new) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
-    if (error) why = path + " can't be made: " + error.message();
-    return !error;
-}
-
-// One daemon a state directory, until this process is gone with everything it had under way: two
-// would each go on from what they once read there, and a witness would answer registers that
-// another has changed.
-bool lock_directory(const std::string& path, std::string& why) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;  // kept open on purpose
-    why = "another gemeld uses " + path + ": end it first, or name another directory by --state";
-    return false;
-}
 
 // A volume keeps a thousand descriptors, which is all that a shell's soft limit allows a process.
 void allow_many_files() {
@@ -103,7 +82,8 @@ int run_witness(LogSink& log, const DaemonOptions& options) {
     allow_many_files();
     std::string why;
     if (!make_directory(options.state_directory, why)) return fail(log, why);
-    if (!lock_directory(options.state_directory, why)) return fail(log, why);
+    DirectoryLock lock;
+    if (!lock.take(options.state_directory, why)) return fail(log, why);
     return run_daemon<WitnessDaemon>(log, config, options);
 }
 
@@ -126,7 +106,8 @@ int run_node(LogSink& log, const DaemonOptions& options) {
     if (!make_directory(options.state_directory, why)) return fail(log, why);
     if (!make_directory(options.run_directory, why)) return fail(log, why);
     if (options.mode == DaemonMode::guard) return cover(log, *config.config, options);
-    if (!lock_directory(options.state_directory, why)) return fail(log, why);
+    DirectoryLock lock;
+    if (!lock.take(options.state_directory, why)) return fail(log, why);
     return run_daemon<NodeDaemon>(log, *config.config, options);
 }
 

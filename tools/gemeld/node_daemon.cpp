@@ -1,258 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/gemeld/node_daemon.hpp"
 
-#include "controller/keyfile.hpp"
-#include "controller/witness_arbiter.hpp"
+#include "tools/gemeld/mirror_front_ends.hpp"
 #include "tools/gemeld/service_notify.hpp"
 
-#include <algorithm>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 namespace gemel {
 
+namespace {
+
+LocalNode::Options node_options(Loop& loop, LogSink& log, const DaemonOptions& options) {
+    LocalNode::Options node;
+    node.node = options.node;
+    node.state_directory = options.state_directory;
+    node.run_directory = options.run_directory;
+    node.make_front_end = [&loop, &log, &options](const MirrorConfig& mirror,
+                                                  Application& application) {
+        return std::make_unique<MirrorFrontEnds>(
+            loop, log, mirror, application,
+            MirrorFrontEnds::Place{options.state_directory, options.run_directory});
+    };
+    return node;
+}
+
+}  // namespace
+
 NodeDaemon::NodeDaemon(UringLoop& loop, LogSink& log, const Config& config,
                        const DaemonOptions& options)
-    : loop_(loop),
-      log_(log),
-      config_(config),
-      options_(options),
-      self_(config.find_node(options.node)),
-      virtual_ip_(make_virtual_ip(loop, log)),
-      timer_(loop, [this] { tick(); }) {}
-
-NodeDaemon::~NodeDaemon() = default;
+    : loop_(loop), log_(log), node_(loop, log, config, node_options(loop, log, options)) {}
 
 bool NodeDaemon::start(std::string& why) {
-    GEMEL_ASSERT(self_ != nullptr);
-    const Result<ClusterKey> key = load_key_file(config_.key_file, why);
-    if (!key.ok()) return false;
-    identity_.cluster = config_.cluster;
-    identity_.node = options_.node;
-    identity_.key.assign(key->begin(), key->end());
-    if (const Status opened = events_.open(options_.state_directory); !opened.ok()) {
-        log_.log(LogLevel::warning, "events are kept in memory only: " + opened.to_string());
-    }
-    // The control socket first: it tells two daemons on one run directory apart, before any mount.
-    control_ = std::make_unique<ControlServer>(loop_, static_cast<ControlApi&>(*this), events_);
-    if (!control_->start(options_.run_directory, why).ok()) return false;
-    if (!open_registers(why) || !open_mirrors(why) || !listen(why) || !start_heartbeats(why)) {
-        return false;
-    }
     signals_ = SignalWatch::create(loop_, [this] { begin_stop(); });
-    for (Hosted& hosted : mirrors_) start_mirror(hosted);
-    tick();
+    if (!node_.start(why)) return false;
     notify_service_manager("READY=1");
     return true;
 }
 
-bool NodeDaemon::open_mirrors(std::string& why) {
-    const MirrorHost::World world{loop_, log_, *this, *virtual_ip_};
-    for (const MirrorConfig& mirror : config_.mirrors) {
-        if (!mirror.has_node(options_.node)) continue;
-        auto host = std::make_unique<MirrorHost>(
-            world, config_, mirror,
-            MirrorHost::Place{options_.node, options_.state_directory, options_.run_directory});
-        if (!host->open(why).ok()) {
-            why = "mirror '" + mirror.name + "': " + why;
-            return false;
-        }
-        if (std::find(peers_.begin(), peers_.end(), host->peer()) == peers_.end()) {
-            peers_.push_back(host->peer());
-        }
-        mirrors_.push_back({std::move(host), nullptr, {}});
-    }
-    return true;
-}
-
-bool NodeDaemon::listen(std::string& why) {
-    for (const SocketAddress& link : self_->links) {
-        SessionAcceptor::Options options;
-        options.local = link;
-        auto acceptor = SessionAcceptor::listen(loop_, log_, {&identity_, 1}, options, *this);
-        if (!acceptor.ok()) {
-            why = "can't listen on " + link.to_string() + ": " + acceptor.status().to_string();
-            return false;
-        }
-        acceptors_.push_back(std::move(acceptor).value());
-    }
-    return true;
-}
-
-bool NodeDaemon::start_heartbeats(std::string& why) {
-    HeartbeatEngine::Options options;
-    options.cluster = config_.cluster;
-    options.node = options_.node;
-    options.key = identity_.key;
-    options.interval = config_.failover.heartbeat;
-    options.detect = config_.failover.detect;
-    options.start = loop_.prng().next();
-    std::vector<HeartbeatThread::Link> links;
-    for (const SocketAddress& local : self_->links) links.push_back({local, {}});
-    for (const std::string& peer : peers_) {
-        const NodeConfig* node = config_.find_node(peer);
-        const std::size_t common = std::min(node->links.size(), links.size());
-        options.peers.push_back({peer, common});
-        for (std::size_t i = 0; i < common; ++i) links[i].peers.push_back(node->links[i]);
-    }
-    heartbeats_ = HeartbeatThread::start(
-        loop_, log_, std::move(options), std::move(links),
-        [this](const HeartbeatEngine::Verdict& verdict) {
-            for (Hosted& hosted : mirrors_) {
-                if (hosted.host->peer() != peers_[verdict.peer]) continue;
-                if (verdict.change == HeartbeatMonitor::Change::silent) {
-                    hosted.host->node().on_peer_silent();
-                } else {
-                    hosted.host->node().on_peer_alive();
-                }
-            }
-        },
-        why);
-    return heartbeats_ != nullptr;
-}
-
-bool NodeDaemon::open_registers(std::string& why) {
-    if (config_.arbiter.kind != ArbiterKind::none) return true;
-    const std::string directory = options_.state_directory + "/registers";
-    std::error_code error;
-    std::filesystem::create_directory(directory, error);
-    if (error) {
-        why = directory + " can't be made: " + error.message();
-        return false;
-    }
-    auto store = RegisterStore::open(loop_, log_, directory, why);
-    if (!store.ok()) return false;
-    registers_ = std::move(store).value();
-    return true;
-}
-
-void NodeDaemon::start_without_arbiter(MirrorHost& host) {
-    local_registers_.push_back(
-        std::make_unique<StoredRegister>(*registers_, config_.cluster, host.name()));
-    auto arbiter = std::make_unique<NoArbiter>(
-        loop_, *local_registers_.back(),
-        NoArbiter::Options{options_.node, host.peer(), host.connects()});
-    NoArbiter& both = *arbiter;
-    host.start(std::move(arbiter), [&both](MirrorNode& node) {
-        both.set_send(
-            [&node](const ControlMessage& message) { return node.send_register_message(message); });
-        node.set_register_handler(
-            [&both](const ControlMessage& message) { both.on_message(message); });
-    });
-}
-
-void NodeDaemon::start_mirror(Hosted& hosted) {
-    MirrorHost& host = *hosted.host;
-    if (config_.arbiter.kind == ArbiterKind::none) {
-        start_without_arbiter(host);
-    } else {
-        GEMEL_ASSERT(config_.arbiter.kind == ArbiterKind::witness);
-        host.start(std::make_unique<WitnessArbiter>(loop_, log_, identity_, config_.arbiter.address,
-                                                    host.name()),
-                   [](MirrorNode&) {});
-    }
-    ++mirrors_running_;
-    if (!host.connects()) return;
-    SessionConnector::Options options;
-    const NodeConfig& peer = *config_.find_node(host.peer());
-    for (std::size_t i = 0; i < std::min(peer.links.size(), self_->links.size()); ++i) {
-        options.routes.push_back({peer.links[i], self_->links[i]});
-    }
-    options.mirror = host.name();
-    hosted.session = std::make_unique<PeerSession>(
-        loop_, log_, identity_, std::move(options), host.peer(),
-        [&host](std::unique_ptr<PeerLink> link) { host.node().on_session(std::move(link)); });
-}
-
-void NodeDaemon::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
-    Hosted* hosted = find(peer.mirror);
-    const bool expected = peer.purpose == SessionPurpose::mirror && hosted != nullptr &&
-                          !hosted->host->connects() && hosted->host->peer() == peer.node;
-    if (!expected) {
-        log_.log(LogLevel::warning, "a session of node '" + peer.node + "' for mirror '" +
-                                        peer.mirror + "', which it does not share with this one");
-        link->close();
-        return;
-    }
-    hosted->refused.clear();
-    hosted->host->node().on_session(std::move(link));
-}
-
-void NodeDaemon::on_refused(const SocketAddress& remote, const std::string& why) noexcept {
-    for (Hosted& hosted : mirrors_) {
-        if (hosted.session) continue;
-        const std::vector<SocketAddress>& links = config_.find_node(hosted.host->peer())->links;
-        const bool is_peer = std::any_of(links.begin(), links.end(),
-                                         [&](const auto& link) { return link.ip == remote.ip; });
-        if (is_peer) hosted.refused = "connection from " + remote.to_string() + " refused: " + why;
-    }
-}
-
-// Once a heartbeat: what no event tells.
-void NodeDaemon::tick() {
-    timer_.start(config_.failover.heartbeat);
-    for (Hosted& hosted : mirrors_) {
-        hosted.host->node().check_progress();
-        if (hosted.session) hosted.session->keep_connected(hosted.host->node().is_connected());
-    }
-}
-
-NodeDaemon::Hosted* NodeDaemon::find(const std::string& mirror) noexcept {
-    const auto found = std::find_if(mirrors_.begin(), mirrors_.end(), [&](const Hosted& hosted) {
-        return hosted.host->name() == mirror;
-    });
-    return found == mirrors_.end() ? nullptr : &*found;
-}
-
-NodeStatus NodeDaemon::status() {
-    NodeStatus status;
-    status.cluster = config_.cluster;
-    status.node = options_.node;
-    status.version = GEMEL_VERSION;
-    for (Hosted& hosted : mirrors_) {
-        // While the daemon is starting a mirror may not take part yet.
-        if (!hosted.host->is_started()) continue;
-        MirrorStatus mirror = hosted.host->status();
-        const auto peer = std::find(peers_.begin(), peers_.end(), mirror.peer.node);
-        const auto links = heartbeats_->links(static_cast<std::size_t>(peer - peers_.begin()));
-        const NodeConfig& node = *config_.find_node(mirror.peer.node);
-        for (std::size_t i = 0; i < std::min(links.size(), node.links.size()); ++i) {
-            LinkStatus link;
-            link.address = node.links[i].to_string();
-            link.up = links[i].is_up;
-            if (links[i].round_trip) {
-                link.rtt_us = static_cast<std::uint64_t>(links[i].round_trip->ns / 1000);
-            }
-            mirror.peer.links.push_back(std::move(link));
-        }
-        if (!mirror.peer.connected) {
-            mirror.peer.trouble = hosted.session ? hosted.session->trouble() : hosted.refused;
-        }
-        status.mirrors.push_back(std::move(mirror));
-    }
-    return status;
-}
-
-void NodeDaemon::command(const ControlCommand& command, std::function<void(ControlReply)> reply) {
-    Hosted* hosted = find(command.mirror);
-    if (hosted == nullptr || !hosted->host->is_started()) {
-        reply(ControlReply::error(404, "there is no mirror '" + command.mirror + "' here"));
-        return;
-    }
-    hosted->host->command(command, std::move(reply));
-}
-
-void NodeDaemon::event(const std::string& mirror, LogLevel level, const std::string& kind,
-                       const std::string& text) noexcept {
-    log_.log(level, mirror + ": " + kind + ": " + text);
-    events_.add(loop_.wall_time(), mirror, kind, text);
-}
-
 void NodeDaemon::run() {
     loop_.run();
-    heartbeats_.reset();
-    control_->stop();
+    node_.close();
     // What the kernel still holds has to come back before its owners go.
     signals_->cancel();
     while (loop_.in_flight() > 0) loop_.turn(Duration::milliseconds(100));
@@ -263,15 +50,7 @@ void NodeDaemon::begin_stop() noexcept {
     is_stopping_ = true;
     notify_service_manager("STOPPING=1");
     log_.log(LogLevel::info, "stopping: mirrors are handed over or left");
-    if (mirrors_running_ == 0) loop_.stop();
-    for (Hosted& hosted : mirrors_) {
-        hosted.host->node().command(Command::stop,
-                                    [this](bool, const std::string&) { stopped_one(); });
-    }
-}
-
-void NodeDaemon::stopped_one() noexcept {
-    if (--mirrors_running_ == 0) loop_.stop();
+    node_.stop([this] { loop_.stop(); });
 }
 
 }  // namespace gemel

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/gemeld/mirror_service.hpp"
+#include "node/mirror_service.hpp"
 
 #include <utility>
 
 namespace gemel {
 
 NodeMirrorService::NodeMirrorService(std::string mirror, std::vector<VirtualAddress> addresses,
-                                     Application& application, VirtualIp& virtual_ip,
-                                     MirrorEventSink& events)
+                                     MirrorFrontEnd& front_end, Application& application,
+                                     VirtualIp& virtual_ip, MirrorEventSink& events)
     : mirror_(std::move(mirror)),
       addresses_(std::move(addresses)),
+      front_end_(front_end),
       application_(application),
       virtual_ip_(virtual_ip),
       events_(events) {}
@@ -43,6 +44,7 @@ void NodeMirrorService::start_application() noexcept {
 
 void NodeMirrorService::start_now() noexcept {
     start_wanted_ = false;
+    front_end_.begin_use();
     application_.start([this](const CommandOutcome& outcome) {
         if (!outcome.ok) report(LogLevel::error, "the start command " + outcome.sentence);
     });
@@ -53,12 +55,15 @@ void NodeMirrorService::stop_application(std::function<void()> done) noexcept {
     when_stopped_.push_back(std::move(done));
     if (stopping_) return;
     stopping_ = true;
-    application_.stop([this](const CommandOutcome& outcome) {
-        stopping_ = false;
-        if (!outcome.ok) report(LogLevel::error, "the stop command " + outcome.sentence);
-        for (const auto& callback : std::exchange(when_stopped_, {})) callback();
-        if (start_wanted_ && !stopping_) start_now();
-    });
+    front_end_.end_use(
+        [this] { application_.stop([this](const CommandOutcome& outcome) { stopped(outcome); }); });
+}
+
+void NodeMirrorService::stopped(const CommandOutcome& outcome) noexcept {
+    stopping_ = false;
+    if (!outcome.ok) report(LogLevel::error, "the stop command " + outcome.sentence);
+    for (const auto& callback : std::exchange(when_stopped_, {})) callback();
+    if (start_wanted_ && !stopping_) start_now();
 }
 
 }  // namespace gemel

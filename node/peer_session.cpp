@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/gemeld/peer_sessions.hpp"
+#include "node/peer_session.hpp"
 
 #include <utility>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MirrorService of a real node: the mirror's addresses and its application.
+// MirrorService of a real node: the mirror's addresses, its application, and when applications may
+// use the volumes at all.
 #pragma once
 
 #include "controller/application.hpp"
@@ -7,6 +8,7 @@
 #include "engine/base/log.hpp"
 #include "netdev/virtual_ip.hpp"
 
+#include "node/mirror_front_end.hpp"
 #include <functional>
 #include <string>
 #include <vector>
@@ -17,7 +19,8 @@ class NodeMirrorService final : public MirrorService {
    public:
     // Requires: all references outlive it.
     NodeMirrorService(std::string mirror, std::vector<VirtualAddress> addresses,
-                      Application& application, VirtualIp& virtual_ip, MirrorEventSink& events);
+                      MirrorFrontEnd& front_end, Application& application, VirtualIp& virtual_ip,
+                      MirrorEventSink& events);
 
     void claim_addresses() noexcept override;
     void drop_addresses() noexcept override;
@@ -26,10 +29,12 @@ class NodeMirrorService final : public MirrorService {
 
    private:
     void start_now() noexcept;
+    void stopped(const CommandOutcome& outcome) noexcept;
     void report(LogLevel level, const std::string& text) noexcept;
 
     std::string mirror_;
     std::vector<VirtualAddress> addresses_;
+    MirrorFrontEnd& front_end_;
     Application& application_;
     VirtualIp& virtual_ip_;
     MirrorEventSink& events_;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/gemeld/mirror_host.hpp"
+#include "node/mirror_host.hpp"
 
-#include <filesystem>
 #include <utility>
 
 namespace gemel {
 
 MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorConfig& mirror,
-                       const Place& place)
+                       const Place& place, const FrontEndFactory& make_front_end)
     : world_(world), config_(config), mirror_(mirror), place_(place) {
     ApplicationOptions application;
     application.mirror = mirror.name;
@@ -17,27 +16,25 @@ MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorCon
     application.start_timeout = mirror.start_timeout;
     application.stop_timeout = mirror.stop_timeout;
     application_ = make_application(world.loop, world.log, application);
-    FuseMounts::Options mounts;
-    mounts.mirror = mirror.name;
-    mounts.directories = mirror.directories;
-    mounts.run_directory = place.run_directory;
-    mounts.state_directory = place.state_directory;
-    mounts_ = std::make_unique<FuseMounts>(world.loop, world.log, *application_, mounts);
-    service_ = std::make_unique<NodeMirrorService>(mirror.name, mirror.virtual_ips, *application_,
-                                                   world.virtual_ip, world.events);
+    front_end_ = make_front_end(mirror, *application_);
+    service_ = std::make_unique<NodeMirrorService>(mirror.name, mirror.virtual_ips, *front_end_,
+                                                   *application_, world.virtual_ip, world.events);
 }
 
-MirrorHost::~MirrorHost() = default;
+MirrorHost::~MirrorHost() {
+    node_.reset();
+    if (replica_ != nullptr) front_end_->detach();
+}
 
 Status MirrorHost::open(std::string& why) {
-    if (const Status status = mounts_->prepare(why); !status.ok()) return status;
+    GEMEL_TRY(front_end_->prepare(why));
     MirrorStorageOptions options;
     options.cluster = config_.cluster;
     options.mirror = mirror_.name;
     options.node = place_.node;
     options.state_directory = place_.state_directory;
     for (std::size_t i = 0; i < mirror_.directories.size(); ++i) {
-        options.volumes.push_back({mirror_.directories[i], mounts_->tree_path(i)});
+        options.volumes.push_back({mirror_.directories[i], front_end_->tree_path(i)});
     }
     for (const BlockConfig& block : mirror_.blocks) {
         options.volumes.push_back({block.backing, block.backing, block.size});
@@ -54,39 +51,9 @@ Status MirrorHost::open(std::string& why) {
     replica.sync_interval = mirror_.sync_interval;
     replica_ = std::make_unique<EngineReplica>(world_.loop, world_.log, *storage_->intents,
                                                storage_->volumes, replica);
-    target_ = std::make_unique<ReplicaTarget>(replica_->replica());
-    mounts_->set_target(*target_);
     superblocks_ =
         std::make_unique<SuperblockWriter>(world_.loop, storage_->directory(), storage_->volumes);
-    front_ends_ = std::make_unique<MirrorFrontEnds>(mirror_.name, *mounts_);
-    return mirror_.blocks.empty() ? Status() : offer_blocks(why);
-}
-
-// Each at a socket of its own; refused there until this node serves.
-Status MirrorHost::offer_blocks(std::string& why) {
-    nbd_ = std::make_unique<NbdServer>(world_.loop, world_.log, NbdLimits());
-    const std::filesystem::path directory =
-        std::filesystem::path(place_.run_directory) / "nbd" / mirror_.name;
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    if (error) {
-        why = directory.string() + " can't be made: " + error.message();
-        return Status::from_errno(error.value());
-    }
-    for (std::size_t i = 0; i < mirror_.blocks.size(); ++i) {
-        const BlockConfig& block = mirror_.blocks[i];
-        const auto index = static_cast<std::uint16_t>(mirror_.directories.size() + i);
-        auto exported =
-            std::make_unique<ReplicaExport>(world_.loop, replica_->replica(), index, block.name,
-                                            "block volume of mirror " + mirror_.name);
-        const std::string path = (directory / (block.name + ".sock")).string();
-        const Status offered = nbd_->offer(*exported, path, std::nullopt);
-        front_ends_->add(std::move(exported));
-        if (offered.ok()) continue;
-        why = path + " can't be offered: " + offered.to_string();
-        return offered;
-    }
-    return Status();
+    return front_end_->attach(replica_->replica(), why);
 }
 
 MirrorMachineOptions MirrorHost::machine_options(const Arbiter& arbiter) {
@@ -114,7 +81,7 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
     GEMEL_ASSERT(replica_ != nullptr && node_ == nullptr);
     arbiter_ = std::move(arbiter);
     node_ = std::make_unique<MirrorNode>(world_.loop,
-                                         MirrorNode::Ports{*replica_, *arbiter_, *front_ends_,
+                                         MirrorNode::Ports{*replica_, *arbiter_, *front_end_,
                                                            *service_, *superblocks_, world_.events},
                                          machine_options(*arbiter_), storage_->superblock);
     prepare(*node_);
