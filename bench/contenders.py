@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 for library in (ROOT / "tools" / "lib", ROOT / "lib"):      # source tree, installation
@@ -16,11 +17,19 @@ from lab import DATA_PATH, Lab  # noqa: E402
 
 LOAD_TIMEOUT_S = 1800
 SYNC_TIMEOUT_S = 120
+ANSWER_PORT = 7990
 
 
 def clean_up_when_terminated():
     """SIGTERM ends the program as an error does: with nodes, mounts and files removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
+
+def spread_directories(base):
+    """Has ext4 place each contender's directory in another part of the disk. Where many inodes have
+    just been removed, by an earlier run or by another contender, it takes up to a millisecond to
+    make one; that would measure what was there before. Others have no such attribute."""
+    subprocess.run(["chattr", "+T", str(base)], check=False, stderr=subprocess.DEVNULL)
 
 
 class Contender:
@@ -86,28 +95,58 @@ class BareTwice(Contender):
         return max(results, key=lambda result: result["seconds"] / result["count"])
 
 
-class Gemel(Contender):
-    """Two nodes and a witness; the load runs on the serving node."""
+class Nodes:
+    """Two gemel nodes and a witness, started and synchronised. `prepare(lab)` is called before."""
 
-    name = "gemel"
-
-    def __init__(self, binaries, base):
+    def __init__(self, binaries, base, mirror="", prepare=lambda lab: None):
+        self.bench = str(pathlib.Path(binaries) / "gemel-bench")
         with contextlib.ExitStack() as undo:
-            self.lab = undo.enter_context(Lab(binaries, directory=base))
+            self.lab = undo.enter_context(Lab(binaries, directory=base, mirror=mirror))
+            prepare(self.lab)
             self.lab.start()
             self.serving, self.other = self.lab.wait_pair(SYNC_TIMEOUT_S)
             undo.pop_all()
-        super().__init__(binaries, self.lab[self.serving].prefix(), DATA_PATH)
 
-    def load(self, arguments):
-        with self.lab.explained():
-            return super().load(arguments)
+    def limits(self, base):
+        """What the machine can do: over the link between the two nodes, and on the disk."""
+        answerer = self.lab[self.other].spawn(self.bench, "limits", "--answer",
+                                              f"0.0.0.0:{ANSWER_PORT}")
+        try:
+            address = self.lab.address(self.other)
+            ask = [*self.lab[self.serving].prefix(), self.bench, "limits", "--json", "--dir",
+                   str(base), "--ask", f"{address}:{ANSWER_PORT}"]
+            for _ in range(50):
+                done = subprocess.run(ask, capture_output=True, text=True, check=False)
+                if done.returncode == 0:
+                    return json.loads(done.stdout)
+                time.sleep(0.1)         # it does not listen yet
+            raise RuntimeError(done.stderr)
+        finally:
+            answerer.kill()
+            answerer.wait()
 
     def memory(self):
         return {node: resident(self.lab[node].daemon.pid) for node in (self.serving, self.other)}
 
     def close(self):
         self.lab.close()
+
+
+class Gemel(Contender):
+    """The load runs on the serving node, in its mount."""
+
+    name = "gemel"
+
+    def __init__(self, binaries, base):
+        self.nodes = Nodes(binaries, base)
+        super().__init__(binaries, self.nodes.lab[self.nodes.serving].prefix(), DATA_PATH)
+
+    def load(self, arguments):
+        with self.nodes.lab.explained():
+            return super().load(arguments)
+
+    def close(self):
+        self.nodes.close()
 
 
 def resident(pid):

@@ -88,6 +88,7 @@ int run_limits(const LimitsOptions& options) {
     const RoundTrips trips = measure_round_trips(options.ask);
     object["round_trip_sleeping_us"] = trips.sleeping_us;
     object["round_trip_spinning_us"] = trips.spinning_us;
+    object["stream_gb_per_s"] = trips.stream_bytes_per_s / 1e9;
     if (!options.directory.empty()) add_disk(object, options.directory);
     return print_result(object, options.json, print);
 }

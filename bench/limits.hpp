@@ -14,8 +14,9 @@ struct LimitsOptions {
     bool json = false;
 };
 
-// memcpy, XXH3, a TCP round trip (4 KiB there, one byte back) sleeping and spinning, and on the
-// directory's file system a 4 KiB pwrite and the fdatasync behind it. Returns the exit status.
+// memcpy, XXH3, a TCP round trip (4 KiB there, one byte back) sleeping and spinning, a TCP
+// stream, and on the directory's file system a 4 KiB pwrite and the fdatasync behind it. Returns
+// the exit status.
 int run_limits(const LimitsOptions& options);
 
 }  // namespace gemel::bench

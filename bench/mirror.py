@@ -13,15 +13,14 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import gluster  # noqa: E402
 import table  # noqa: E402
-from contenders import Bare, BareTwice, Gemel, clean_up_when_terminated  # noqa: E402
+from contenders import (Bare, BareTwice, Gemel, clean_up_when_terminated,  # noqa: E402
+                        spread_directories)
 
-ANSWER_PORT = 7990
 MIB = 1 << 20
 
 
@@ -101,26 +100,6 @@ def parse():
     return options
 
 
-def limits(contender, base):
-    """What the machine can do: over the link between the two nodes, and on the disk."""
-    lab = contender.lab
-    answerer = lab[contender.other].spawn(contender.bench, "limits", "--answer",
-                                          f"0.0.0.0:{ANSWER_PORT}")
-    try:
-        address = lab.address(contender.other)
-        ask = [*contender.prefix, contender.bench, "limits", "--json", "--dir", str(base),
-               "--ask", f"{address}:{ANSWER_PORT}"]
-        for _ in range(50):
-            done = subprocess.run(ask, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                return json.loads(done.stdout)
-            time.sleep(0.1)         # it does not listen yet
-        raise RuntimeError(done.stderr)
-    finally:
-        answerer.kill()
-        answerer.wait()
-
-
 def measure(options, contenders, base):
     """title -> contender's name -> results of all rounds."""
     chosen = [w for w in works(options) if not options.only or options.only in w.title]
@@ -134,20 +113,9 @@ def measure(options, contenders, base):
                 result = contender.load(work.load)
                 result["bytes_per_s"] = result["bytes"] / result["seconds"]
                 results[work.title][contender.name].append(result)
-                progress(f"round {number + 1}: {work.title}: {contender.name}: "
-                         f"{table.rate(result[work.figure])}/s")
+                table.progress(f"round {number + 1}: {work.title}: {contender.name}: "
+                               f"{table.rate(result[work.figure])}/s")
     return chosen, results
-
-
-def spread(base):
-    """Has ext4 place each contender's directory in another part of the disk. Where many inodes have
-    just been removed, by an earlier run or by another contender, it takes up to a millisecond to
-    make one; that would measure what was there before. Others have no such attribute."""
-    subprocess.run(["chattr", "+T", str(base)], check=False, stderr=subprocess.DEVNULL)
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def show(chosen, results):
@@ -161,9 +129,9 @@ def show(chosen, results):
     for work in chosen:
         bare, twice, gemel, peer = (figures(work, name, work.figure) for name in names)
         over_limit, over_peer = table.ratio(gemel, twice or bare), table.ratio(gemel, peer)
-        met = {None: "-", True: "yes", False: "no"}[work.met(over_limit, over_peer)]
         rates.append([work.title, *map(table.spread, (bare, twice, gemel, peer)),
-                      table.times(over_limit), table.times(over_peer), work.goal_text(), met])
+                      table.times(over_limit), table.times(over_peer), work.goal_text(),
+                      table.answer(work.met(over_limit, over_peer))])
         if any(figures(work, "bare", "max_us")):
             latencies.append([work.title] + [
                 " / ".join(table.median(figures(work, name, key)) for key in ("p50_us", "p99_us"))
@@ -175,22 +143,6 @@ def show(chosen, results):
     print(table.render(["workload", *heads], latencies))
 
 
-def show_limits(values):
-    print("\nlimits: veth round trip, 4 KiB there and one byte back, "
-          f"{values['round_trip_sleeping_us']:.0f} us sleeping and "
-          f"{values['round_trip_spinning_us']:.0f} us spinning; "
-          f"memcpy {values['memcpy_gb_per_s']:.1f} GB/s; "
-          f"XXH3 {values['xxh3_64_gb_per_s']:.1f} GB/s; "
-          f"4 KiB pwrite {values['pwrite_4k_us']:.1f} us; "
-          f"pwrite + fdatasync {values['pwrite_4k_fdatasync_us']:.0f} us")
-
-
-def show_memory(memory):
-    for node, sizes in memory.items():
-        now, most = sizes["VmRSS"] / MIB, sizes["VmHWM"] / MIB
-        print(f"gemeld on {node}: {now:.1f} MiB resident, {most:.1f} MiB at most")
-
-
 def main():
     options = parse()
     clean_up_when_terminated()
@@ -200,23 +152,23 @@ def main():
     with contextlib.ExitStack() as stack:
         base = pathlib.Path(stack.enter_context(
             tempfile.TemporaryDirectory(prefix="gemel-bench-", dir=options.dir)))
-        spread(base)
+        spread_directories(base)
         gemel = Gemel(binaries, base)
         stack.callback(gemel.close)
         contenders = [Bare(binaries, base), BareTwice(binaries, base), gemel]
         if options.peer == "gluster":
             missing = gluster.missing()
             if missing:
-                progress(f"without GlusterFS: {missing}")
+                table.progress(f"without GlusterFS: {missing}")
             else:
                 contenders.append(gluster.Gluster(binaries, base))
                 stack.callback(contenders[-1].close)
-        machine = limits(gemel, base)
+        machine = gemel.nodes.limits(base)
         chosen, results = measure(options, contenders, base)
-        memory = gemel.memory()
+        memory = gemel.nodes.memory()
         show(chosen, results)
-        show_limits(machine)
-        show_memory(memory)
+        print(table.limits(machine))
+        print(table.memory(memory))
         if options.json:
             everything = {"limits": machine, "memory": memory, "results": results}
             pathlib.Path(options.json).write_text(json.dumps(everything, indent=1) + "\n",

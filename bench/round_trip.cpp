@@ -22,7 +22,11 @@ namespace {
 
 constexpr std::size_t kRequestSize = 4096;
 constexpr int kTrips = 2000;
-enum class Waiting : char { sleeping, spinning };
+constexpr std::size_t kStreamSize = 256 << 20;
+constexpr std::size_t kStreamPart = 128 << 10;
+static_assert(kStreamSize % kStreamPart == 0);
+// Streaming: kStreamSize bytes follow the request, and then comes the answer.
+enum class Waiting : char { sleeping, spinning, streaming };
 
 using Request = std::array<char, kRequestSize>;  // its first byte says how the answerer waits next
 
@@ -85,6 +89,12 @@ void serve(const Socket& asker) {
     Waiting waiting = Waiting::sleeping;
     while (asker.receive(request.data(), request.size(), waiting)) {
         waiting = static_cast<Waiting>(request[0]);
+        if (waiting == Waiting::streaming) {
+            std::vector<char> part(kStreamPart);
+            for (std::size_t done = 0; done < kStreamSize; done += part.size()) {
+                if (!asker.receive(part.data(), part.size(), waiting)) return;
+            }
+        }
         asker.send(request.data(), 1);
     }
 }
@@ -105,6 +115,23 @@ double median_trip_us(const Socket& socket, Waiting waiting) {
     return times[kTrips / 2];
 }
 
+double stream_bytes_per_s(const Socket& socket) {
+    Request request{};
+    request[0] = static_cast<char>(Waiting::streaming);
+    const std::vector<char> part(kStreamPart);
+    const auto begin = std::chrono::steady_clock::now();
+    socket.send(request.data(), request.size());
+    for (std::size_t done = 0; done < kStreamSize; done += part.size()) {
+        socket.send(part.data(), part.size());
+    }
+    char answer = 0;
+    if (!socket.receive(&answer, 1, Waiting::streaming)) {
+        throw std::runtime_error("answerer has gone");
+    }
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    return static_cast<double>(kStreamSize) / taken.count();
+}
+
 RoundTrips measure_with(const sockaddr_in& address) {
     const Socket socket(stream_socket());
     const auto* name = reinterpret_cast<const sockaddr*>(&address);
@@ -112,6 +139,7 @@ RoundTrips measure_with(const sockaddr_in& address) {
     RoundTrips trips;
     trips.sleeping_us = median_trip_us(socket, Waiting::sleeping);
     trips.spinning_us = median_trip_us(socket, Waiting::spinning);
+    trips.stream_bytes_per_s = stream_bytes_per_s(socket);
     return trips;
 }
 

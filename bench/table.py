@@ -2,6 +2,9 @@
 """Figures of several rounds as text: medians, spreads, ratios, goals."""
 
 import statistics
+import sys
+
+MIB = 1 << 20
 
 
 def rate(value):
@@ -37,6 +40,10 @@ def times(value):
     return "-" if value is None else f"{value:.2f}x"
 
 
+def answer(met):
+    return {None: "-", True: "yes", False: "no"}[met]
+
+
 def render(head, rows):
     """Left column left, the others right, columns as wide as needed."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
@@ -46,3 +53,26 @@ def render(head, rows):
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def limits(values):
+    """What Nodes.limits() has measured."""
+    return ("\nlimits: veth round trip, 4 KiB there and one byte back, "
+            f"{values['round_trip_sleeping_us']:.0f} us sleeping and "
+            f"{values['round_trip_spinning_us']:.0f} us spinning; "
+            f"veth stream {values['stream_gb_per_s']:.1f} GB/s; "
+            f"memcpy {values['memcpy_gb_per_s']:.1f} GB/s; "
+            f"XXH3 {values['xxh3_64_gb_per_s']:.1f} GB/s; "
+            f"4 KiB pwrite {values['pwrite_4k_us']:.1f} us; "
+            f"pwrite + fdatasync {values['pwrite_4k_fdatasync_us']:.0f} us")
+
+
+def memory(sizes_of):
+    """A line for each node of Nodes.memory()."""
+    return "\n".join(
+        f"gemeld on {node}: {sizes['VmRSS'] / MIB:.1f} MiB resident, "
+        f"{sizes['VmHWM'] / MIB:.1f} MiB at most" for node, sizes in sizes_of.items())

@@ -26,7 +26,8 @@ endforeach()
 # The drivers of gemel-bench, and what they drive the nodes with.
 if(TARGET gemel-bench)
     install(FILES
-        bench/contenders.py bench/gluster.py bench/memory.py bench/mirror.py bench/table.py
+        bench/block.py bench/block_contenders.py bench/contenders.py bench/gluster.py
+        bench/memory.py bench/mirror.py bench/table.py
         DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/bench")
     install(FILES tools/lib/lab.py DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/lib")
 endif()

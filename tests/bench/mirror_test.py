@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -41,6 +42,41 @@ class DriverTest(unittest.TestCase):
         self.assertIn("round_trip_sleeping_us", written["limits"])
         self.assertEqual(set(written["memory"]), {"alpha", "beta"})
         self.assertEqual(list(base.iterdir()), [])
+
+    def test_block_measures_every_workload(self):
+        base, results = self.directory / "base", self.directory / "results"
+        base.mkdir()
+        text = self.bench("block", "--peer", "none", "--rounds", "1", "--seconds", "0.1",
+                          "--size-mib", "1", "--volumes", "3", "--dir", str(base), "--json",
+                          str(results))
+        written = json.loads(results.read_text(encoding="utf-8"))
+        self.assertEqual(len(written["results"]), 8)
+        for title, contenders in written["results"].items():
+            self.assertIn(title, text)
+            measured = {"one volume", "a volume each"} if "clients" in title else (
+                {"bare", "gemel"} | (set() if "read" in title else {"bare twice"}))
+            self.assertEqual(set(contenders), measured, title)
+            for name in measured:
+                self.assertEqual(len(contenders[name]), 1, title)
+                self.assertTrue(all(r["count"] > 0 for r in contenders[name]), title)
+        self.assertIn("stream_gb_per_s", written["limits"])
+        self.assertEqual(set(written["memory"]), {"alpha", "beta"})
+        self.assertEqual(list(base.iterdir()), [])
+
+    def test_block_says_how_to_install_what_is_missing(self):
+        programs = self.directory / "bin"
+        programs.mkdir()
+        for name in ("fio", "unshare", "nsenter", "ip", "mount", "umount", "sleep", "sync",
+                     "chattr"):
+            (programs / name).symlink_to(shutil.which(name))
+        done = subprocess.run(
+            [BENCH, "block", "--rounds", "1", "--seconds", "0.1", "--size-mib", "1", "--volumes",
+             "1", "--only", "depth 1, uncached", "--dir", str(self.directory)],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, "PATH": str(programs)})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for package in ("nbdkit", "qemu-utils", "nbd-server", "qemu-system-common"):
+            self.assertIn(f"apt-get install {package}", done.stderr)
 
     def test_memory_shows_every_step(self):
         text = self.bench("memory", "--files", "200", "--dirty", "50", "--dir",
