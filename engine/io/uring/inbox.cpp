@@ -12,7 +12,7 @@
 
 namespace gemel {
 
-Inbox::Inbox() noexcept : descriptor_(::eventfd(0, EFD_CLOEXEC)) {}
+Inbox::Inbox() noexcept : descriptor_(::eventfd(0, EFD_CLOEXEC)), woken_(descriptor_) {}
 
 Inbox::~Inbox() {
     if (descriptor_ != -1) ::close(descriptor_);
@@ -58,7 +58,7 @@ void Inbox::wake() noexcept {
     // Fails only with EAGAIN at 2^64 - 1 pending wake-ups, which is awake enough.
     ssize_t written = -1;
     do {
-        written = ::write(descriptor_, &one, sizeof one);
+        written = ::write(woken_, &one, sizeof one);
     } while (written == -1 && errno == EINTR);
     GEMEL_ASSERT(written == sizeof one || errno == EAGAIN);
 }

@@ -26,6 +26,8 @@ class Inbox {
 
     // The loop's thread. A descriptor that becomes readable (8 bytes) to end the loop's sleep.
     [[nodiscard]] int wake_descriptor() const noexcept { return descriptor_; }
+    // Another eventfd is made readable instead. Requires: it outlives the inbox's use.
+    void wake_through(int descriptor) noexcept { woken_ = descriptor; }
     [[nodiscard]] bool has_mail() const noexcept {
         return has_mail_.load(std::memory_order_relaxed);
     }
@@ -41,6 +43,7 @@ class Inbox {
     void wake() noexcept;
 
     int descriptor_;
+    int woken_;
     std::mutex mutex_;
     std::vector<std::function<void()>> tasks_;
     IntrusiveList<Job> jobs_;

@@ -124,6 +124,11 @@ void Ring::submit_and_wait(Duration timeout) noexcept {
                  result == -EBUSY);
 }
 
+Status Ring::notify(int event) noexcept {
+    const int result = io_uring_register_eventfd(&ring_, event);
+    return result == 0 ? Status() : Status::from_errno(-result);
+}
+
 bool Ring::has_completions() const noexcept {
     const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
     return io_uring_cq_ready(&ring_) > 0 ||

@@ -80,6 +80,9 @@ class Ring {
     // The same, then sleeps until there is a completion, `timeout` has passed (negative: for ever)
     // or a signal came.
     void submit_and_wait(Duration timeout) noexcept;
+    // Has the kernel add to this eventfd whenever there is something for complete(). Once; before
+    // the first submission.
+    Status notify(int event) noexcept;
     // Whether the kernel has something for complete(): cheap enough to spin on.
     [[nodiscard]] bool has_completions() const noexcept;
     // Runs what has completed so far, in order. IoOps go to `finish`(op, result).

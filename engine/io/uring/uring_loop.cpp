@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/uring/uring_loop.hpp"
 
+#include "engine/io/uring/loop_descriptor.hpp"
 #include "engine/io/uring/posix_call.hpp"
 #include "engine/io/uring/ring.hpp"
 #include "engine/io/uring/uring_network.hpp"
@@ -113,6 +114,12 @@ Result<std::unique_ptr<UringLoop>> UringLoop::create(const Options& options) noe
     std::unique_ptr<UringLoop> loop(
         new UringLoop(std::move(ring).value(), options, seed, boot_id.value()));
     if (loop->inbox_.wake_descriptor() == -1) return Status::from_errno(EMFILE);
+    if (options.polled) {
+        auto descriptor = LoopDescriptor::create(*loop->ring_);
+        if (!descriptor.ok()) return descriptor.status();
+        loop->descriptor_ = std::move(descriptor).value();
+        loop->inbox_.wake_through(loop->descriptor_->get());
+    }
     return loop;
 }
 
@@ -137,6 +144,7 @@ UringLoop::~UringLoop() {
     GEMEL_ASSERT(network_->is_unused());
     workers_.reset();
     wake_up_->close();
+    if (descriptor_ != nullptr) descriptor_->close();
     // Waits for the kernel to let go of the wake-up's counter and of what closed streams left.
     ring_.reset();
 }
@@ -170,6 +178,34 @@ void UringLoop::turn(Duration wait_max) noexcept {
     run_posted();
     network_->flush();
     in_turn_ = false;
+}
+
+int UringLoop::descriptor() const noexcept {
+    GEMEL_ASSERT(descriptor_ != nullptr);
+    return descriptor_->get();
+}
+
+void UringLoop::dispatch() noexcept {
+    // Enough for the answers to what a turn has asked of a disk's cache or of a neighbour.
+    constexpr int kTurnsMax = 16;
+    GEMEL_ASSERT(descriptor_ != nullptr);
+    inbox_.after_sleep();
+    // First, so that what comes from here on makes it readable again.
+    descriptor_->clear();
+    for (int turns = 0; turns < kTurnsMax; ++turns) {
+        turn(Duration{});
+        if (!posted_.empty() || !inbox_.may_sleep()) continue;
+        ring_->submit_and_wait({});
+        if (ring_->has_completions()) {
+            inbox_.after_sleep();
+            continue;
+        }
+        std::optional<Instant> due;
+        if (!timers_.empty()) due = timers_.first_due();
+        descriptor_->set_timer(due);
+        return;
+    }
+    descriptor_->signal();
 }
 
 void UringLoop::read_clocks() noexcept {

@@ -25,6 +25,7 @@
 
 namespace gemel {
 
+class LoopDescriptor;
 class Ring;
 class UringNetwork;
 
@@ -39,6 +40,8 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
         // virtual machine, a spin costs CPU that nobody else wants (it yields); SpinPolicy says
         // how long it spins.
         Duration spin_max{};
+        // Makes descriptor(), for a program that waits in a loop of its own.
+        bool polled = false;
         // Uses no feature of the kernel that came after Linux 5.11; for testing what replaces them.
         bool plain = false;
     };
@@ -54,6 +57,12 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
     // One turn. Waits at most `wait_max` (negative: for ever), and not at all when there is
     // something to do. Requires: not called from inside a turn.
     void turn(Duration wait_max) noexcept;
+    // For a program with a loop of its own, instead of run() and turn(). Requires: Options::polled.
+    // A descriptor that is readable whenever dispatch() has something to do; only to be waited for.
+    [[nodiscard]] int descriptor() const noexcept;
+    // Does what there is to do, and returns without waiting; also when it was not asked for. Leaves
+    // the descriptor readable when others should have a turn before it goes on.
+    void dispatch() noexcept;
     // Operations and jobs that have not completed yet. Before destroying the loop their owners
     // cancel what may wait for ever and run turns until this is 0.
     [[nodiscard]] std::size_t in_flight() const noexcept;
@@ -112,6 +121,7 @@ class UringLoop final : public Loop, private WorkerPool::Finished {
 
     Inbox inbox_;
     std::unique_ptr<WakeUp> wake_up_;
+    std::unique_ptr<LoopDescriptor> descriptor_;  // null unless polled
     std::unique_ptr<UringNetwork> network_;
     std::unique_ptr<Ring> ring_;
     std::unique_ptr<WorkerPool> workers_;

@@ -18,6 +18,8 @@ class UringWorld final : public World {
     // Spins before it sleeps; or with an old kernel's features only.
     static std::unique_ptr<World> make_spinning();
     static std::unique_ptr<World> make_plain();
+    // Waits for its descriptor alone, as a foreign event loop does.
+    static std::unique_ptr<World> make_polled();
 
     Loop& loop() override { return *loop_; }
     Loop& other_loop() override { return *loop_; }
@@ -31,6 +33,7 @@ class UringWorld final : public World {
     UringLoop& uring_loop() { return *loop_; }
 
    private:
+    const bool polled_;
     std::string path_;
     std::unique_ptr<UringLoop> loop_;
     Fd directory_;

@@ -12,6 +12,7 @@ std::vector<WorldKind> worlds() {
     return {{"uring", &UringWorld::make},
             {"uring_spinning", &UringWorld::make_spinning},
             {"uring_plain", &UringWorld::make_plain},
+            {"uring_polled", &UringWorld::make_polled},
             {"sim", &SimWorld::make}};
 }
 
