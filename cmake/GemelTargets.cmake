@@ -120,24 +120,40 @@ function(gemel_script_test name)
     set_property(TEST ${name} PROPERTY ENVIRONMENT "GEMEL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endfunction()
 
-# gemel_fuzz(name SOURCES files... [LIBS libs...])
+# gemel_fuzz(name SOURCES files... [LIBS libs...] [COVERS libs...])
 # A target that defines LLVMFuzzerTestOneInput, as NAME_fuzz, its seed inputs in corpus/NAME. With
 # GEMEL_FUZZ (the fuzz preset) libFuzzer drives it; otherwise it is a fast test that runs the corpus
-# and a fixed set of mutations.
+# and a fixed set of mutations. With GEMEL_FUZZ_SECONDS (the asan preset) a target with COVERS is a
+# test in which libFuzzer looks for so long for inputs that reach new code of these libraries.
 function(gemel_fuzz name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS;COVERS")
     add_executable(${name}_fuzz ${arg_SOURCES})
     gemel_flags(${name}_fuzz OFF)
     gemel_link(${name}_fuzz ${arg_LIBS})
     add_dependencies(fuzz_targets ${name}_fuzz)
+    set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
     if(GEMEL_FUZZ)
         target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
         return()
     endif()
-    target_sources(${name}_fuzz PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.cpp)
-    gemel_link(${name}_fuzz gemel_base)
-    add_test(NAME ${name}_fuzz
-        COMMAND ${name}_fuzz ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+    if(GEMEL_FUZZ_SECONDS AND arg_COVERS)
+        # What -fsanitize=fuzzer-no-link stands for, by which precompiled headers are refused.
+        foreach(library IN LISTS arg_COVERS)
+            target_compile_options(${library} PRIVATE
+                -fsanitize-coverage=inline-8bit-counters,indirect-calls,trace-cmp,pc-table)
+        endforeach()
+        target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+        # The first folder takes what it finds.
+        set(found ${CMAKE_CURRENT_BINARY_DIR}/${name}_found)
+        file(MAKE_DIRECTORY ${found})
+        add_test(NAME ${name}_fuzz
+            COMMAND ${name}_fuzz ${found} ${corpus} -artifact_prefix=${found}/
+                -seed=1 -max_total_time=${GEMEL_FUZZ_SECONDS} -print_final_stats=1)
+    else()
+        target_sources(${name}_fuzz PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.cpp)
+        gemel_link(${name}_fuzz gemel_base)
+        add_test(NAME ${name}_fuzz COMMAND ${name}_fuzz ${corpus})
+    endif()
     gemel_test_properties(${name}_fuzz fast "")
 endfunction()
 

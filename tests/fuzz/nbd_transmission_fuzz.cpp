@@ -23,7 +23,8 @@ void send_one(NbdClient& client, ByteReader& reader, Form form) {
     unsigned flags = reader.get<std::uint8_t>();
     const std::uint64_t offset = reader.get<std::uint16_t>() * kBlock / 2;
     std::uint64_t length = reader.get<std::uint8_t>() * kBlock / 2;
-    if (reader.get<std::uint8_t>() % 16 == 0) length = ~std::uint64_t{0} - length;
+    // A whole number of blocks before the end of all numbers, where sums wrap.
+    if (reader.get<std::uint8_t>() % 16 == 0) length = 0 - length;
     const bool has_payload = form == Form::extended ? (flags & nbd::kPayloadLength) != 0
                                                     : command == nbd::Command::write;
     std::string payload;
