@@ -204,6 +204,8 @@ void Serving::request_commit() noexcept {
 void Serving::note_activity(ClientOp& client) noexcept {
     if (sets_time_itself(client.op.kind)) client.op.modified = context_.loop.wall_time();
     activity_ = true;
+    forget_expected_sync();
+    forecast_.note_change(client.op);
     ++context_.counters.ops_executed;
     syncs_.relieve();
 }
@@ -376,6 +378,7 @@ void Serving::complete_shipped(bool keep_records) noexcept {
 
 void Serving::on_session_lost() noexcept {
     holds_answers_ = false;
+    forget_expected_sync();
     for (const Shipped& shipped : shipped_) mark(map_of(shipped.op), shipped.op);
     give_up_mendings();
     claimed_.reset();
@@ -395,6 +398,7 @@ void Serving::begin_alone(bool history_is_new) noexcept {
     history_ = history_is_new ? History::stored : History::needed;
     stalled_ = false;
     quiesced_ = false;
+    forget_expected_sync();
     complete_shipped(false);
     for (PendingSync& sync : pending_syncs_) sync.peer_done = true;
     finish_syncs(Status());
@@ -412,15 +416,19 @@ void Serving::begin_attaching() noexcept {
     GEMEL_ASSERT(context_.role == ReplicaRole::alone && context_.shipping);
     context_.role = ReplicaRole::attaching;
     // From here on nothing is answered that only one node holds.
+    forget_expected_sync();
     for (PendingSync& sync : pending_syncs_) {
-        if (sync.local_object || is_removed(*sync.client)) continue;
+        const SyncRequest& request = sync.request;
+        if (sync.local_object || is_removed(request.volume, request.object)) continue;
         sync.peer_done = false;
-        send_sync(sync);
+        send_sync(request);
     }
+    context_.link->flush();
 }
 
 void Serving::finish_attaching(bool peer_in_set) noexcept {
     holds_answers_ = false;
+    forget_expected_sync();
     // Held: the session was lost meanwhile, and nothing of it will be acknowledged.
     const bool held = context_.role == ReplicaRole::held;
     GEMEL_ASSERT(held || context_.role == ReplicaRole::attaching);
@@ -438,6 +446,7 @@ void Serving::finish_attaching(bool peer_in_set) noexcept {
 
 void Serving::stop() noexcept {
     holds_answers_ = false;
+    forget_expected_sync();
     const Status lost = Status::from_errno(EIO);
     for (Shipped& shipped : shipped_) {
         if (shipped.client != nullptr) complete(*shipped.client, lost);

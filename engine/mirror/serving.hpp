@@ -10,7 +10,9 @@
 #pragma once
 
 #include "engine/mirror/intent_rules.hpp"
+#include "engine/mirror/messages.hpp"
 #include "engine/mirror/replica_context.hpp"
+#include "engine/mirror/sync_forecast.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
 #include <deque>
@@ -86,11 +88,18 @@ class Serving {
         bool is_whole = false;
     };
     struct PendingSync {
-        ClientSync* client = nullptr;
-        std::uint64_t token = 0;
+        ClientSync* client = nullptr;  // null: nobody has asked for it (yet)
+        SyncRequest request;
         bool local_done = false, peer_done = false;
         Instant since;
         bool local_object = false;  // nothing of it is on the peer
+    };
+    // A sync that was begun together with the write before it. It covers all that was carried out
+    // until then, so it may be the answer to a client for as long as nothing else is carried out
+    // and the nodes that count are the same; any change, and any change of role, forgets it.
+    struct ExpectedSync {
+        std::uint64_t token = 0;
+        bool done = false;
     };
     // An op that gives an object of this node's own a mirrored name, while the peer is being sent
     // the object. Other ops about the object wait for it; nothing else does.
@@ -183,8 +192,15 @@ class Serving {
     void advance_publications() noexcept;
 
     // serving_sync.cpp
-    [[nodiscard]] bool is_removed(const ClientSync& client) noexcept;
-    void send_sync(const PendingSync& sync) noexcept;
+    [[nodiscard]] bool is_removed(std::uint16_t volume, ObjectId object) noexcept;
+    bool add_sync(ClientSync* client, const SyncRequest& request) noexcept;
+    void send_sync(const SyncRequest& request) noexcept;
+    void begin_local_sync(const SyncRequest& request) noexcept;
+    void expect_sync(const Op& op) noexcept;
+    void begin_expected_sync(bool written) noexcept;
+    void forget_expected_sync() noexcept;
+    bool take_expected_sync(ClientSync& client) noexcept;
+    [[nodiscard]] std::deque<PendingSync>::iterator find_sync(std::uint64_t token) noexcept;
     void local_sync_done(std::uint64_t token, Status status) noexcept;
     void finish_syncs(Status status) noexcept;
     void settle() noexcept;
@@ -215,6 +231,8 @@ class Serving {
     std::deque<Mending> mendings_;
     std::optional<Hold> claimed_;
     std::deque<PendingSync> pending_syncs_;
+    SyncForecast forecast_;
+    std::optional<ExpectedSync> expected_;
     std::deque<std::unique_ptr<Publication>> publications_;
     std::size_t published_unacknowledged_ = 0;  // bytes
     bool publications_scheduled_ = false;

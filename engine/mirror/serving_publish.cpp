@@ -216,7 +216,7 @@ Status Serving::send_attributes(Publication& publication) noexcept {
 bool Serving::is_durable_enough(Publication& publication) noexcept {
     const Op& op = publication.client->op;
     for (const PendingSync& sync : pending_syncs_) {
-        if (sync.client->volume == op.volume && sync.client->object == publication.object) {
+        if (sync.request.volume == op.volume && sync.request.object == publication.object) {
             return false;  // goes on when it is done
         }
     }
@@ -225,9 +225,7 @@ bool Serving::is_durable_enough(Publication& publication) noexcept {
     if (publication.size == 0 || volume_of(op).is_unsynced(publication.object)) return true;
     publication.sync_token = next_token_++;
     publication.since = context_.loop.now();
-    context_.scratch.clear();
-    encode_sync({publication.sync_token, op.volume, publication.object}, context_.scratch);
-    context_.link->send(FrameType::sync, context_.scratch);
+    send_sync({publication.sync_token, op.volume, publication.object});
     context_.link->flush();
     return false;
 }

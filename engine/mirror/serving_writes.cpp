@@ -35,12 +35,14 @@ void Serving::execute_writes() noexcept {
         write_unshipped(*waiting_.pop_front());
         return;
     }
+    if (batch_.size() == 1) expect_sync(batch_.front().client->op);
     context_.link->flush();
     Status disk_failure;
     for (BatchedWrite& one : batch_) {
         write_shipped(one);
         if (is_disk_failure(one.status)) disk_failure = one.status;
     }
+    begin_expected_sync(batch_.front().is_whole);
     for (const BatchedWrite& one : batch_) {
         if (one.is_whole) continue;
         const Op attempted = as_attempted(one.client->op, one.size);
@@ -87,8 +89,10 @@ void Serving::write_unshipped(ClientOp& client) noexcept {
     GEMEL_ASSERT(!waits_for_peer());
     Op& op = client.op;
     note_activity(client);
+    expect_sync(op);
     const std::uint64_t size = op.size;
     const Status status = volume_of(op).execute(op);
+    begin_expected_sync(status.ok());
     mark(map_of(op), as_attempted(op, size));
     ++context_.counters.ops_marked;
     if (status.ok()) {

@@ -5,16 +5,12 @@
 
 namespace gemel::sim {
 
-namespace {
-
-Workload::Options workload_options(std::uint64_t seed) {
+Workload::Options Campaign::workload_options(std::uint64_t seed) {
     Workload::Options options;
     // Some are never idle, some mostly.
     options.rest_every = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 100 : 25;
     return options;
 }
-
-}  // namespace
 
 Campaign::Campaign(std::uint64_t seed, Mutant mutant)
     : Campaign(seed, mutant, workload_options(seed)) {}

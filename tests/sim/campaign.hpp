@@ -27,6 +27,7 @@ class Campaign {
 
    protected:
     Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options);
+    [[nodiscard]] static Workload::Options workload_options(std::uint64_t seed);
 
     // Injects faults and heals; empty when all held.
     virtual std::string misfortune() = 0;
@@ -96,7 +97,7 @@ class SingleFaults : public Campaign {
 
 // Two faults at once, or a second while the first is being healed, and a person who does as he
 // likes: what was synced is there, and nothing diverges silently.
-class DoubleFaults final : public Campaign {
+class DoubleFaults : public Campaign {
    public:
     using Campaign::Campaign;
 
@@ -106,6 +107,16 @@ class DoubleFaults final : public Campaign {
     void one_of_two();
     void wait_for_second();
     void random_command();
+};
+
+// The same under applications that write logs, record by record with a sync of each, so that syncs
+// are begun before they are asked for.
+class DoubleFaultsUnderLogs final : public DoubleFaults {
+   public:
+    explicit DoubleFaultsUnderLogs(std::uint64_t seed, Mutant mutant = Mutant::none);
+
+   private:
+    [[nodiscard]] static Workload::Options logging_options(std::uint64_t seed);
 };
 
 // Both sides serve, one of them by a person's force: refused on both as soon as they meet, until a

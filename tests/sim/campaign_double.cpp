@@ -4,6 +4,15 @@
 
 namespace gemel::sim {
 
+DoubleFaultsUnderLogs::DoubleFaultsUnderLogs(std::uint64_t seed, Mutant mutant)
+    : DoubleFaults(seed, mutant, logging_options(seed)) {}
+
+Workload::Options DoubleFaultsUnderLogs::logging_options(std::uint64_t seed) {
+    Workload::Options options = workload_options(seed);
+    options.log_every = 20;
+    return options;
+}
+
 std::string DoubleFaults::misfortune() {
     const std::uint64_t rounds = 1 + prng().below(3);
     for (std::uint64_t i = 0; i < rounds; ++i) {

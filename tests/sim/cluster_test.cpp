@@ -45,6 +45,10 @@ TEST(Cluster, LosesNothingSyncedUnderTwoFaultsAndAPerson) {
     run_campaign<DoubleFaults>(CampaignName::two_faults, kSeedsDefault);
 }
 
+TEST(Cluster, LosesNothingSyncedUnderTwoFaultsAndLogs) {
+    run_campaign<DoubleFaultsUnderLogs>(CampaignName::two_faults_under_logs, kSeedsDefault / 2);
+}
+
 TEST(Cluster, NeverMergesCopiesThatWereWrittenApart) {
     run_campaign<WrittenApart>(CampaignName::written_apart, kSeedsDefault / 5);
 }

@@ -11,6 +11,7 @@ namespace gemel::sim {
 enum class CampaignName : unsigned char {
     single_faults,
     two_faults,
+    two_faults_under_logs,
     written_apart,
     exclude,
     block

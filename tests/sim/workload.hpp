@@ -70,6 +70,9 @@ class Workload {
         // become idle and their intents are cleared. 0: never.
         std::uint64_t rest_every = 0;
         Duration rest_max = Duration::seconds(4);
+        // One step in so many begins a log: records of one file, each followed by its sync, while
+        // all others wait. 0: never.
+        std::uint64_t log_every = 0;
         std::string name = "client";  // of the directories, with a number
     };
 
@@ -114,6 +117,7 @@ class Workload {
     std::function<SimMount*()> serving_;
     std::function<void(const std::string&)> fail_;
     std::vector<std::unique_ptr<Client>> clients_;
+    const Client* logs_ = nullptr;
     bool stopped_ = false;
     bool clears_away_ = false;
     Instant rests_until_;

@@ -43,6 +43,7 @@ void Workload::Client::act() {
     }
     if (owner_.stopped_) return;
     if (owner_.rests_until_ > owner_.world_.now()) return schedule();
+    if (owner_.logs_ != nullptr && owner_.logs_ != this) return schedule();
     const std::uint64_t every = owner_.options_.rest_every;
     if (every != 0 && prng().one_in(every)) {
         const auto rest_max = static_cast<std::uint64_t>(owner_.options_.rest_max.ns);
@@ -64,11 +65,43 @@ void Workload::Client::act() {
 void Workload::Client::work(SimMount& mount) {
     if (uncertain_ && !look(mount)) return;
     if (owner_.stopped_) return;
-    if (made_ && prng().one_in(10)) {
-        begin_sync(mount);
+    if (log_left_ > 0) {
+        log_on(mount);
+    } else if (made_ && prng().one_in(10)) {
+        begin_sync(mount, tree_.files.empty() || prng().one_in(4) ? std::string() : random_file());
+    } else if (begins_log()) {
+        log_left_ = prng().between(8, 60);
+        log_ = random_file();
+        owner_.logs_ = this;
+        log_on(mount);
     } else {
         begin(mount);
     }
+}
+
+// --- A log ---------------------------------------------------------------------------------------
+
+bool Workload::Client::begins_log() {
+    const std::uint64_t every = owner_.options_.log_every;
+    return every != 0 && prng().one_in(every) && !tree_.files.empty() && !owner_.clears_away_;
+}
+
+// A record and its sync in turns, and now and then something else, which nobody can foresee.
+void Workload::Client::log_on(SimMount& mount) {
+    if (--log_left_ == 0) owner_.logs_ = nullptr;
+    if (owner_.clears_away_ || !tree_.files.contains(log_)) {
+        log_left_ = 0;
+        owner_.logs_ = nullptr;
+        return;
+    }
+    const bool is_record = std::exchange(record_is_next_, !record_is_next_);
+    if (prng().one_in(12)) return begin(mount);
+    if (!is_record) return begin_sync(mount, log_);
+    begun_ = owner_.world_.now();
+    mount_ = &mount;
+    generation_ = mount.generation;
+    const std::optional<ObjectId> own = id_of(mount, kRootObject, directory_);
+    if (own) submit(mount, *own, random_write(*tree_.files.at(log_), log_));
 }
 
 // --- Ops -----------------------------------------------------------------------------------------
@@ -148,11 +181,10 @@ void Workload::Client::settle() {
     }
 }
 
-void Workload::Client::begin_sync(SimMount& mount) {
+// Of one file, or of everything.
+void Workload::Client::begin_sync(SimMount& mount, const std::string& name) {
     ObjectId object;
-    std::string name;
-    if (!tree_.files.empty() && !prng().one_in(4)) {
-        name = random_file();
+    if (!name.empty()) {
         const std::optional<ObjectId> own = id_of(mount, kRootObject, directory_);
         const std::optional<ObjectId> id = own ? id_of(mount, *own, name) : own;
         if (!id) return;

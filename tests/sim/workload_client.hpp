@@ -40,7 +40,9 @@ class Workload::Client {
     void submit(SimMount& mount, ObjectId own, Change change);
     void finished(SimMount& mount, std::uint64_t number, Status status, std::uint64_t size);
     void settle();
-    void begin_sync(SimMount& mount);
+    void begin_sync(SimMount& mount, const std::string& name);
+    [[nodiscard]] bool begins_log();
+    void log_on(SimMount& mount);
     std::optional<ObjectId> id_of(SimMount& mount, ObjectId parent, const std::string& name);
     bool fill(SimMount& mount, ObjectId own, const Change& change, SimOp& op);
     std::string random_file();
@@ -79,7 +81,10 @@ class Workload::Client {
     Instant begun_;  // the ops on their way
     std::uint64_t next_number_ = 1;
     std::uint64_t names_made_ = 0;
-    std::size_t waiting_ = 0;  // answers
+    std::size_t waiting_ = 0;     // answers
+    std::uint64_t log_left_ = 0;  // records and syncs of them
+    std::string log_;
+    bool record_is_next_ = true;
     bool made_ = false;
     bool uncertain_ = false;  // an outcome is not known, or must be looked at
     bool may_lose_ = false;   // what was not synced
