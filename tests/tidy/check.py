@@ -68,6 +68,8 @@ class Source:
         self.text = path.read_text(encoding="utf-8")
         self.lines = self.text.split("\n")
         self.is_cxx = self.suffix in CXX
+        # In the kernel's style: tabs, and bodies without braces on lines of their own.
+        self.is_kernel_c = self.name.startswith("ebpf/") and self.suffix in {".c", ".h"}
         self.code = blank(self.text, TOKEN) if self.is_cxx else self.text
         # Without preprocessor lines too: what braces and bodies are looked for in.
         self.plain = blank(self.code, DIRECTIVE) if self.is_cxx else ""
@@ -215,7 +217,7 @@ def check_text(source: Source):
             yield number, "columns", f"{len(line)} columns; the limit is {COLUMNS_MAX}"
         if line != line.rstrip():
             yield number, "space", "space at the end of the line"
-        if "\t" in line and not source.name.endswith(".bpf.c"):
+        if "\t" in line and not source.is_kernel_c:
             yield number, "tab", "a tab"
         if re.search(r"\b(TODO(?!\((perf|someday|port|test)\))|FIXME\b|XXX\b)", line):
             if source.name not in ("tests/tidy/check.py", "tests/tidy/check_test.py"):
@@ -229,7 +231,8 @@ def check_cxx(source: Source):
         yield source.line_of(match.start()), "assert", "GEMEL_ASSERT is on in every build"
     if not source.name.startswith(OUTSIDE):
         yield from check_banned(source)
-    yield from check_braces(source)
+    if not source.is_kernel_c:
+        yield from check_braces(source)
     if not source.name.startswith("tests/"):
         yield from check_function_lengths(source)
 

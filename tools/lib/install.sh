@@ -25,6 +25,14 @@ build libmicrohttpd-dev      HTTP server of the control socket
 build libcurl4-openssl-dev   HTTP client of the gemel command
 build libgtest-dev           GoogleTest
 build libbenchmark-dev       Google Benchmark
+build clang-16               compiles the change tracker for the kernel
+build bpftool                makes their skeleton for the loader
+build libbpf-dev             loads them
+test  xfsprogs               file systems to track changes on
+test  btrfs-progs            the same
+test  sqlite3                a program whose changes are tracked
+test  rsync                  the same
+test  git                    the same
 test  python3                house rules and test scripts
 test  clang-16               the second compiler: everything builds without a warning there too
 test  libclang-rt-16-dev     its sanitizers
