@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What `cmake --install` puts where: binaries, systemd units, manual pages, documents, and the
-# libraries with their headers and package files for embedders (find_package(gemel), gemel.pc).
+# library with its headers and package files for embedders (find_package(gemel), gemel.pc).
 # Needs every target; included last.
 
 include(CMakePackageConfigHelpers)
@@ -45,16 +45,13 @@ endforeach()
 install(FILES README.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(DIRECTORY docs/ DESTINATION "${CMAKE_INSTALL_DOCDIR}/docs" FILES_MATCHING PATTERN "*.md")
 
-# The engine and what connects two of it; configuration and applications are gemeld's business.
-set(exported gemel_base gemel_io gemel_uring gemel_store gemel_mirror gemel_engine gemel_netdev
-    gemel_resync)
-set(headers "${CMAKE_INSTALL_INCLUDEDIR}/gemel")
-foreach(library IN LISTS exported)
-    target_include_directories(${library} INTERFACE $<INSTALL_INTERFACE:${headers}>)
-endforeach()
-install(TARGETS ${exported} EXPORT gemel-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY engine netdev resync DESTINATION "${headers}"
-    FILES_MATCHING PATTERN "*.hpp" PATTERN "sim" EXCLUDE)
+# For embedders: libgemel.so and the headers of its API, for C gemel.h, for C++ gemel/*.hpp; and an
+# archive of the same, for programs that are linked statically (libgemel.a).
+install(TARGETS gemel_shared EXPORT gemel-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES "$<TARGET_FILE_DIR:gemel_shared>/libgemel.a" DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES frontends/capi/gemel.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY engine/include/gemel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILES_MATCHING PATTERN "*.hpp")
 
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/gemel")
 configure_package_config_file(cmake/gemel-config.cmake.in gemel-config.cmake
@@ -64,14 +61,6 @@ install(FILES "${PROJECT_BINARY_DIR}/gemel-config.cmake"
     "${PROJECT_BINARY_DIR}/gemel-config-version.cmake" DESTINATION "${package}")
 install(EXPORT gemel-targets NAMESPACE gemel:: DESTINATION "${package}")
 
-# For builds without CMake: every archive that has code, the dependent ones first.
-set(GEMEL_PC_LIBS "")
-foreach(library IN ITEMS netdev resync mirror store uring io base)
-    get_target_property(type gemel_${library} TYPE)
-    if(type STREQUAL "STATIC_LIBRARY")
-        string(APPEND GEMEL_PC_LIBS " -lgemel_${library}")
-    endif()
-endforeach()
-file(RELATIVE_PATH GEMEL_PC_HEADERS "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/${headers}")
+# For builds without CMake.
 configure_file(cmake/gemel.pc.in gemel.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/gemel.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -37,6 +37,7 @@ test  python3                house rules and test scripts
 test  clang-16               the second compiler: everything builds without a warning there too
 test  libclang-rt-16-dev     its sanitizers
 test  groff-base             checks the manual pages
+test  doxygen                makes the documentation of the API, and finds what has none
 test  iproute2               two nodes on one machine: network namespaces and their links
 test  nftables               cuts between them, in one direction too
 test  acl                    sets and shows the ACLs that have to be mirrored
