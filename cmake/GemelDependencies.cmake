@@ -6,7 +6,7 @@
 #   PkgConfig::liburing  PkgConfig::xxhash  PkgConfig::zstd  OpenSSL::Crypto
 #   tomlplusplus::tomlplusplus  CLI11::CLI11  nlohmann_json::nlohmann_json  fmt::fmt  spdlog::spdlog
 #   PkgConfig::microhttpd  PkgConfig::curl  GTest::gtest GTest::gtest_main  benchmark::benchmark
-#   PkgConfig::libbpf
+#   PkgConfig::libbpf  PkgConfig::sqlite3
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
@@ -33,6 +33,7 @@ find_package(fmt 9 REQUIRED)
 find_package(spdlog 1.10 REQUIRED)
 if(GEMEL_TESTS)
     find_package(GTest 1.12 REQUIRED)
+    pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.40)
     find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 endif()
 if(GEMEL_BENCH)

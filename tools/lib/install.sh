@@ -24,6 +24,7 @@ build libspdlog-dev          log lines of gemeld
 build libmicrohttpd-dev      HTTP server of the control socket
 build libcurl4-openssl-dev   HTTP client of the gemel command
 build libgtest-dev           GoogleTest
+build libsqlite3-dev         SQLite: an example keeps a database on a volume
 build libbenchmark-dev       Google Benchmark
 build clang-16               compiles the change tracker for the kernel
 build bpftool                makes their skeleton for the loader

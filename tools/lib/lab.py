@@ -108,7 +108,8 @@ class Machine:
 
 
 class Lab:
-    def __init__(self, binaries, directory=None, arbiter="witness", mirror="", failover=""):
+    def __init__(self, binaries, directory=None, arbiter="witness", mirror="", failover="",
+                 volumes=f'directories = ["{DATA_PATH}"]'):
         self.binaries = pathlib.Path(binaries).resolve()
         installed = self.binaries.parent / "sbin" / "gemeld"
         built = self.binaries / "gemeld"
@@ -124,7 +125,7 @@ class Lab:
             for name in (*NODES, "witness", "client"):
                 self._add_machine(name)
             self.config = self.root / "gemel.toml"
-            self._write_config(self.config, CLUSTER, NODES, arbiter, mirror, failover)
+            self._write_config(self.config, CLUSTER, NODES, arbiter, mirror, failover, volumes)
             for name in (*NODES, "witness"):
                 self.machines[name].config = self.config
         except BaseException:
@@ -173,12 +174,13 @@ class Lab:
             os.symlink(self.config, folder / f"{CLUSTER}.toml")
             self.machines["witness"].config = folder
         config = folder / f"{cluster}.toml"
-        self._write_config(config, cluster, nodes, "witness", "", "")
+        self._write_config(config, cluster, nodes, "witness", "", "",
+                           f'directories = ["{DATA_PATH}"]')
         for name in nodes:
             self._add_machine(name)
             self.machines[name].config = config
 
-    def _write_config(self, config, cluster, nodes, arbiter, mirror, failover):
+    def _write_config(self, config, cluster, nodes, arbiter, mirror, failover, volumes):
         key = config.parent / ("cluster.key" if cluster == CLUSTER else f"{cluster}.key")
         run(str(self.binaries / "gemel"), "keygen", str(key))
         lines = ["[cluster]", f'name = "{cluster}"', f'key = "{key}"']
@@ -190,7 +192,7 @@ class Lab:
         if arbiter == "witness":
             lines += [f'address = "10.77.0.{ADDRESSES["witness"]}:7801"']
         lines += ["[mirror.data]", f'nodes = ["{nodes[0]}", "{nodes[1]}"]',
-                  f'directories = ["{DATA_PATH}"]', mirror]
+                  volumes, mirror]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     # --- Daemons -----------------------------------------------------------------------------
