@@ -21,30 +21,49 @@ std::uint64_t up(std::uint64_t offset) noexcept { return down(offset + kBlockUni
 
 }  // namespace
 
-// One request while it is under way: its pieces, then perhaps a sync.
+// One request while it is under way: its pieces, then perhaps a sync. Used for one after the other.
 class ReplicaExport::Task final : private BlockRead, private ClientSync {
    public:
-    Task(ReplicaExport& an_owner, ExportRequest& a_request) noexcept
-        : owner(an_owner), request(a_request) {}
+    explicit Task(ReplicaExport& an_owner) noexcept : owner(an_owner) {}
 
+    void begin(ExportRequest& a_request) noexcept {
+        request = &a_request;
+        pieces_ = done_ = 0;
+        status_ = Status();
+    }
     BlockRead& as_read() noexcept { return *this; }
     ClientSync& as_sync() noexcept { return *this; }
+    // Most requests have one piece.
+    Op& add_piece() noexcept {
+        Piece& piece = pieces_++ == 0 ? first_ : more_.emplace_back(*this);
+        piece.op = Op();
+        return piece.op;
+    }
+    [[nodiscard]] bool has_pieces() const noexcept { return pieces_ > 0; }
+    void submit_pieces() noexcept {
+        for (std::size_t i = 0; i < pieces_; ++i) {
+            Piece& piece = i == 0 ? first_ : more_[i - 1];
+            piece.op.volume = owner.volume_;
+            piece.op.object = kBlockObject;
+            owner.replica_.submit(piece);
+        }
+    }
 
+    ReplicaExport& owner;
+    ExportRequest* request = nullptr;
+
+   private:
     struct Piece final : ClientOp {
         explicit Piece(Task& a_task) noexcept : task(a_task) {}
         void on_complete(Status status) noexcept override { task.piece_done(status); }
         Task& task;
     };
 
-    ReplicaExport& owner;
-    ExportRequest& request;
-    std::deque<Piece> pieces;
-
-   private:
     void piece_done(Status status) noexcept {
         if (status_.ok()) status_ = status;
-        if (++done_ < pieces.size()) return;
-        if (status_.ok() && request.fua) {
+        if (++done_ < pieces_) return;
+        more_.clear();
+        if (status_.ok() && request->fua) {
             owner.sync(*this);
         } else {
             owner.finish(*this, status_);
@@ -56,7 +75,9 @@ class ReplicaExport::Task final : private BlockRead, private ClientSync {
     }
     void on_complete(Status status) noexcept override { owner.finish(*this, status); }
 
-    std::size_t done_ = 0;
+    Piece first_{*this};
+    std::deque<Piece> more_;
+    std::size_t pieces_ = 0, done_ = 0;
     Status status_;
 };
 
@@ -94,10 +115,19 @@ ExportLimits ReplicaExport::limits() const noexcept {
     return limits;
 }
 
+ReplicaExport::Task& ReplicaExport::take_task(ExportRequest& request) noexcept {
+    if (idle_.empty()) {
+        tasks_.push_back(std::make_unique<Task>(*this));
+        idle_.push_back(tasks_.back().get());
+    }
+    Task& task = *idle_.back();
+    idle_.pop_back();
+    task.begin(request);
+    return task;
+}
+
 void ReplicaExport::submit(ExportRequest& request) noexcept {
-    auto owned = std::make_unique<Task>(*this, request);
-    Task& task = *owned;
-    tasks_.emplace(&task, std::move(owned));
+    Task& task = take_task(request);
     const auto finish_later = [&](Status status) {
         loop_.post([this, &task, status] { finish(task, status); });
     };
@@ -136,7 +166,7 @@ void ReplicaExport::submit(ExportRequest& request) noexcept {
 void ReplicaExport::add_range(Task& task, std::uint64_t begin, std::uint64_t end,
                               std::uint32_t flags) {
     while (begin < end) {
-        Op& op = task.pieces.emplace_back(task).op;
+        Op& op = task.add_piece();
         op.kind = OpKind::allocate;
         op.flags = flags | FALLOC_FL_KEEP_SIZE;
         op.offset = begin;
@@ -148,19 +178,19 @@ void ReplicaExport::add_range(Task& task, std::uint64_t begin, std::uint64_t end
 // Part of a block.
 void ReplicaExport::add_zeros(Task& task, std::uint64_t begin, std::uint64_t end) {
     if (begin == end) return;
-    Op& op = task.pieces.emplace_back(task).op;
+    Op& op = task.add_piece();
     op.offset = begin;
     op.size = end - begin;
     op.data = Bytes(kZeros).first(static_cast<std::size_t>(op.size));
 }
 
 void ReplicaExport::change(Task& task) noexcept {
-    const ExportRequest& request = task.request;
+    const ExportRequest& request = *task.request;
     const std::uint64_t begin = request.offset;
     const std::uint64_t end = begin + request.size;
     if (request.kind == ExportRequestKind::write) {
         for (std::uint64_t at = begin; at < end;) {
-            Op& op = task.pieces.emplace_back(task).op;
+            Op& op = task.add_piece();
             op.offset = at;
             op.size = std::min(end - at, BlockVolume::kWriteMax);
             op.data = request.data.subspan(static_cast<std::size_t>(at - begin),
@@ -179,15 +209,11 @@ void ReplicaExport::change(Task& task) noexcept {
                   request.no_hole ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
         add_zeros(task, down(end), end);
     }
-    if (task.pieces.empty()) {
+    if (!task.has_pieces()) {
         request.fua ? sync(task) : loop_.post([this, &task] { finish(task, Status()); });
         return;
     }
-    for (Task::Piece& piece : task.pieces) {
-        piece.op.volume = volume_;
-        piece.op.object = kBlockObject;
-        replica_.submit(piece);
-    }
+    task.submit_pieces();
 }
 
 void ReplicaExport::sync(Task& task) noexcept {
@@ -199,8 +225,8 @@ void ReplicaExport::sync(Task& task) noexcept {
 }
 
 void ReplicaExport::finish(Task& task, Status status) noexcept {
-    ExportRequest& request = task.request;
-    tasks_.erase(&task);
+    ExportRequest& request = *task.request;
+    idle_.push_back(&task);
     request.on_complete(status);
 }
 

@@ -9,11 +9,12 @@
 
 #include "engine/io/loop.hpp"
 #include "engine/mirror/replica.hpp"
+#include "frontends/nbd/buffer_cache.hpp"
 #include "frontends/nbd/export.hpp"
 
 #include <memory>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 namespace gemel {
 
@@ -36,12 +37,17 @@ class ReplicaExport final : public Export {
     [[nodiscard]] std::string refusal() const override { return refusal_; }
     [[nodiscard]] bool has_dirty_context() const noexcept override { return true; }
     void submit(ExportRequest& request) noexcept override;
+    [[nodiscard]] MutableBytes take_buffer(std::size_t size) noexcept override {
+        return buffers_.take(size);
+    }
+    void return_buffer(MutableBytes buffer) noexcept override { buffers_.give_back(buffer); }
     void set_events(ExportEvents* events) noexcept override { events_ = events; }
 
    private:
     class Task;
 
     [[nodiscard]] BlockVolume& volume() noexcept;
+    Task& take_task(ExportRequest& request) noexcept;
     void add_range(Task& task, std::uint64_t begin, std::uint64_t end, std::uint32_t flags);
     void add_zeros(Task& task, std::uint64_t begin, std::uint64_t end);
     void change(Task& task) noexcept;
@@ -56,7 +62,10 @@ class ReplicaExport final : public Export {
     std::uint16_t volume_;
     std::string name_, description_, refusal_;
     ExportEvents* events_ = nullptr;
-    std::unordered_map<Task*, std::unique_ptr<Task>> tasks_;  // under way
+    nbd::BufferCache buffers_;
+    // As many as were ever under way at once, which the server bounds; their memory is used again.
+    std::vector<std::unique_ptr<Task>> tasks_;
+    std::vector<Task*> idle_;
 };
 
 }  // namespace gemel
