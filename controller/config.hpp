@@ -25,6 +25,14 @@ std::string_view sync_mode_name(SyncMode mode) noexcept;
 enum class ArbiterKind : std::uint8_t { none, witness, etcd, ping };
 std::string_view arbiter_kind_name(ArbiterKind kind) noexcept;
 
+// What becomes of changes that somebody makes behind a mirror's mount.
+enum class ForeignWrites : std::uint8_t {
+    off,     // they are not looked for
+    ship,    // on the serving node they go to the other one, there they are undone
+    warn,    // they are told of and left alone
+    refuse,  // this node stops taking part
+};
+
 struct NodeConfig {
     std::string name;
     std::vector<SocketAddress> links;  // at least one; the first carries the data
@@ -59,6 +67,7 @@ struct MirrorConfig {
     std::string stop;
     Duration start_timeout = Duration::seconds(60);
     Duration stop_timeout = Duration::seconds(60);
+    ForeignWrites foreign_writes = ForeignWrites::off;
 
     [[nodiscard]] bool has_node(std::string_view node) const noexcept {
         return nodes[0] == node || nodes[1] == node;

@@ -191,6 +191,13 @@ void read_sync(ConfigReader& reader, MirrorConfig& mirror) {
     }
 }
 
+void read_foreign_writes(ConfigReader& reader, MirrorConfig& mirror) {
+    constexpr std::array<std::string_view, 4> kPolicies{"off", "ship", "warn", "refuse"};
+    if (const auto policy = reader.choice("foreign-writes", kPolicies)) {
+        mirror.foreign_writes = static_cast<ForeignWrites>(*policy);
+    }
+}
+
 void read_application(ConfigReader& reader, MirrorConfig& mirror) {
     mirror.start = reader.text("start").value_or("");
     mirror.stop = reader.text("stop").value_or("");
@@ -212,6 +219,7 @@ void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
     read_lists(reader, path, mirror, draft);
     read_sync(reader, mirror);
     read_application(reader, mirror);
+    read_foreign_writes(reader, mirror);
     const ConfigValue* checks = reader.table_list("check");
     const ConfigValue* blocks = reader.table_list("block");
     if (!reader.has("block")) reader.require("directories");

@@ -196,6 +196,8 @@ std::vector<DoctorFinding> examine_machine() {
         examine_path("BTF", "/sys/kernel/btf/vmlinux", "no eBPF programs on kernel functions"),
         examine_path("tracepoints", "/sys/kernel/tracing/events",
                      "no eBPF programs on tracepoints; tracefs is not mounted, perhaps"),
+        examine_path("change times", "/sys/kernel/tracing/events/timestamp/ctime_ns_xchg",
+                     "changes made without a mirror are not seen (Linux 6.13; 6.14 for ext4)"),
         examine_netlink(),
     };
     examine_capabilities(findings);

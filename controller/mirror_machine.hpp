@@ -217,6 +217,7 @@ class MirrorMachine {
     void command_swap(CommandId id);
     void command_promote(CommandId id);
     void command_resync_full(CommandId id);
+    void command_resync_changed(CommandId id);
     void command_release(CommandId id);
     void finish_stop(const std::string& reason);
 

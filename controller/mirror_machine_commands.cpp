@@ -16,6 +16,8 @@ void MirrorMachine::handle(const CommandGiven& event) {
             return command_promote(event.id);
         case Command::resync_full:
             return command_resync_full(event.id);
+        case Command::resync_changed:
+            return command_resync_changed(event.id);
         case Command::release:
             return command_release(event.id);
     }
@@ -162,6 +164,37 @@ void MirrorMachine::command_resync_full(CommandId id) {
         default:
             return reply(id, false,
                          "not possible in state " + std::string(mirror_state_name(state())));
+    }
+}
+
+// The copies differ, so the peer must not count as in sync: a new session begins with a resync of
+// what is marked. Where there is none, the next one does.
+void MirrorMachine::command_resync_changed(CommandId id) {
+    const std::string why = "the copies differ: something was changed without the mirror";
+    switch (phase_) {
+        case Phase::alone:
+            if (session_ && attach_ != Attach::none) {
+                close_session();
+                lose_target(why);
+            }
+            return reply(id, true, "");
+        case Phase::primary:
+            if (pending_) return reply(id, false, "another change is under way");
+            close_session();
+            call(ReplicaCall::detach);
+            reply(id, true, "");
+            return hold(why);
+        case Phase::target:
+        case Phase::secondary:
+            reply(id, true, "");
+            return stop_following(why);
+        case Phase::stopped:
+        case Phase::wait:
+        case Phase::claiming:
+        case Phase::held:
+            return reply(id, true, "");
+        default:
+            return reply(id, false, "another change is under way");
     }
 }
 

@@ -38,7 +38,17 @@ enum class MountMode : std::uint8_t {
 
 // --- Events -------------------------------------------------------------------------------------
 
-enum class Command : std::uint8_t { start, stop, swap, promote_force, resync_full, release };
+enum class Command : std::uint8_t {
+    start,
+    stop,
+    swap,
+    promote_force,
+    resync_full,
+    // Not a person's: what somebody has changed behind the mount is noted in the intents and, on
+    // the serving node, in the dirty maps.
+    resync_changed,
+    release,
+};
 struct CommandGiven {
     Command command = Command::start;
     CommandId id = 0;

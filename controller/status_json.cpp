@@ -70,6 +70,7 @@ Json mirror_json(const MirrorStatus& mirror) {
                 {"peer", peer_json(mirror.peer)},
                 {"volumes", std::move(volumes)},
                 {"exclude", mirror.exclude},
+                {"tracking", mirror.tracking},
                 {"application", Json{{"state", mirror.application.state},
                                      {"since", format_wall_time(mirror.application.since)}}},
                 {"virtual_ip", std::move(addresses)}};
@@ -129,6 +130,7 @@ MirrorStatus mirror_of(const Json& json) {
     mirror.peer = peer_of(json.at("peer"));
     for (const Json& volume : json.at("volumes")) mirror.volumes.push_back(volume_of(volume));
     mirror.exclude = json.value("exclude", std::vector<std::string>());
+    mirror.tracking = json.value("tracking", "");
     mirror.application.state = json.at("application").at("state").get<std::string>();
     mirror.application.since = time_of(json.at("application"), "since");
     for (const Json& ip : json.at("virtual_ip")) {

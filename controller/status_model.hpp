@@ -84,6 +84,8 @@ struct MirrorStatus {
     PeerStatus peer;
     std::vector<VolumeStatus> volumes;
     std::vector<std::string> exclude = {};  // patterns of names that each node keeps for itself
+    // By what changes made without the mirror are seen, or why not; empty: not looked for.
+    std::string tracking = {};
     ApplicationStatus application;
     std::vector<VirtualIpStatus> virtual_ip;
 };

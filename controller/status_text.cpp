@@ -201,6 +201,9 @@ std::string notes_of(const MirrorStatus& mirror) {
     if (!mirror.exclude.empty()) {
         text += name + ": kept per node, not mirrored: " + joined(mirror.exclude) + "\n";
     }
+    if (!mirror.tracking.empty()) {
+        text += name + ": changes made without the mirror: " + printable(mirror.tracking) + "\n";
+    }
     return text;
 }
 

@@ -38,9 +38,9 @@ bool LocalNode::start(std::string& why) {
         control_ = std::make_unique<ControlServer>(loop_, static_cast<ControlApi&>(*this), events_);
         if (!control_->start(options_.run_directory, why).ok()) return false;
     }
-    if (!open_registers(why) || !open_mirrors(why) || !listen(why) || !start_heartbeats(why)) {
-        return false;
-    }
+    if (!open_registers(why) || !open_mirrors(why)) return false;
+    watch_changes();
+    if (!listen(why) || !start_heartbeats(why)) return false;
     for (Hosted& hosted : mirrors_) start_mirror(hosted);
     observe();
     tick();
@@ -72,6 +72,23 @@ bool LocalNode::open_mirrors(std::string& why) {
         mirrors_.push_back({std::move(host), nullptr, {}});
     }
     return true;
+}
+
+// Before any mirror takes part: what was changed meanwhile is in its intents then.
+void LocalNode::watch_changes() {
+    const bool is_wanted = std::any_of(mirrors_.begin(), mirrors_.end(), [](const Hosted& hosted) {
+        return hosted.host->wants_watch();
+    });
+    if (!is_wanted) return;
+    std::string why = "this program brings none";
+    if (options_.open_changes) {
+        auto source = options_.open_changes(why);
+        if (source.ok()) {
+            changes_ = std::make_unique<ChangeWatch>(loop_, log_, std::move(source).value());
+        }
+    }
+    for (Hosted& hosted : mirrors_) hosted.host->watch_changes(changes_.get(), why);
+    if (changes_) changes_->begin();
 }
 
 bool LocalNode::listen(std::string& why) {
@@ -201,6 +218,7 @@ void LocalNode::on_refused(const SocketAddress& remote, const std::string& why) 
 // Once a heartbeat: what no event tells.
 void LocalNode::tick() {
     timer_.start(config_.failover.heartbeat);
+    if (changes_) changes_->poll();
     for (Hosted& hosted : mirrors_) {
         hosted.host->node().check_progress();
         if (hosted.session) hosted.session->keep_connected(hosted.host->node().is_connected());

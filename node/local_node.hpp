@@ -12,9 +12,11 @@
 #include "controller/control_server.hpp"
 #include "controller/event_log.hpp"
 #include "controller/register_store.hpp"
+#include "engine/mirror/change_source.hpp"
 #include "netdev/heartbeat_thread.hpp"
 #include "netdev/session_acceptor.hpp"
 
+#include "node/change_watch.hpp"
 #include "node/mirror_host.hpp"
 #include "node/peer_session.hpp"
 #include <functional>
@@ -31,6 +33,9 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
         std::string state_directory;
         std::string run_directory;  // empty: no control socket
         FrontEndFactory make_front_end;
+        // Called if a mirror wants to know of changes that are not its own; empty: there is no
+        // such source. On failure it says why not.
+        std::function<Result<std::unique_ptr<ChangeSource>>(std::string& why)> open_changes = {};
         // What follows may be empty. A mirror's storage is open; nothing of it is used yet.
         std::function<void(MirrorHost& host)> on_open;
         // A mirror (by index) has taken a step, or a heartbeat's time has passed: its status may be
@@ -68,6 +73,7 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
     };
 
     bool open_mirrors(std::string& why);
+    void watch_changes();
     bool listen(std::string& why);
     bool start_heartbeats(std::string& why);
     bool open_registers(std::string& why);
@@ -101,6 +107,7 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
     // Arbiter kind none: the registers live here.
     std::unique_ptr<RegisterStore> registers_;
     std::vector<std::unique_ptr<LocalRegister>> local_registers_;
+    std::unique_ptr<ChangeWatch> changes_;  // null: none wanted, or none to be had
     std::vector<Hosted> mirrors_;
     std::vector<std::string> peers_;  // of all mirrors; index as in the heartbeats
     std::vector<std::unique_ptr<SessionAcceptor>> acceptors_;

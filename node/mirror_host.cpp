@@ -95,6 +95,74 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
     node_->command(Command::start, [](bool, const std::string&) {});
 }
 
+void MirrorHost::tell_unwatched(const std::string& what, const std::string& why) {
+    tracking_ = "not seen: " + what + ' ' + why;
+    world_.events.event(mirror_.name, LogLevel::warning, "tracking",
+                        "changes made without the mirror are not seen: " + what + ' ' + why);
+}
+
+void MirrorHost::watch_changes(ChangeWatch* watch, const std::string& why) {
+    if (!wants_watch()) return;
+    if (watch == nullptr) return tell_unwatched("the tracker can't be used:", why);
+    changes_ = std::make_unique<ForeignChanges>(mirror_.name, world_.events);
+    bool is_new = false;
+    for (std::size_t i = 0; i < mirror_.directories.size(); ++i) {
+        const std::string tree = front_end_->tree_path(i);
+        std::string about;
+        const Result<std::size_t> number = watch->watch(tree, about);
+        if (!number.ok()) {
+            if (about.empty()) about = "can't be watched: " + number.status().to_string();
+            tell_unwatched(mirror_.directories[i], about);
+            continue;
+        }
+        changes_->add({storage_->volumes[i]->as_directory(), static_cast<std::uint16_t>(i),
+                       number.value(), mirror_.directories[i], tree});
+        is_new = is_new || watch->source().watched_since(number.value()) == world_.loop.wall_time();
+        if (tracking_.empty()) tracking_ = "seen by " + watch->source().description();
+    }
+    if (is_new && !storage_->superblock.histories.empty()) {
+        world_.events.event(mirror_.name, LogLevel::info, "tracking",
+                            "changes made without the mirror are seen from now on; those of before "
+                            "are not known: 'gemel resync " +
+                                mirror_.name + " --full' compares everything");
+    }
+    watch->add([this](const ChangeRecord& record, bool is_first, std::function<void(bool)> done) {
+        note_changes(record, is_first, std::move(done));
+    });
+}
+
+// Intents first: they are what a crash leaves. They are touched again when they are durable, so
+// that no round of before clears them.
+void MirrorHost::note_changes(const ChangeRecord& record, bool is_new,
+                              std::function<void(bool)> done) {
+    const bool is_ignored = mirror_.foreign_writes == ForeignWrites::warn;
+    const char* consequence = "it is left alone";
+    if (mirror_.foreign_writes == ForeignWrites::refuse) consequence = "this node stops";
+    if (mirror_.foreign_writes == ForeignWrites::ship) {
+        consequence = "the serving node's copy of it counts";
+    }
+    std::vector<IntentKey> keys = changes_->find(record, is_new, consequence);
+    if (keys.empty() || is_ignored) return done(true);
+    storage_->intents->touch(keys);
+    storage_->intents->commit(
+        [this, keys = std::move(keys), done = std::move(done)](Status status) mutable {
+            if (!status.ok()) return done(false);
+            storage_->intents->touch(keys);
+            // Of a copy that follows, the intents are what its source is told.
+            if (replica().is_serving()) {
+                for (const IntentKey& key : keys) replica().mark_intent(key);
+            }
+            react_to_changes(std::move(done));
+        });
+}
+
+void MirrorHost::react_to_changes(std::function<void(bool)> done) {
+    if (!is_started()) return done(true);
+    const bool refuses = mirror_.foreign_writes == ForeignWrites::refuse;
+    node_->command(refuses ? Command::stop : Command::resync_changed,
+                   [done = std::move(done)](bool success, const std::string&) { done(success); });
+}
+
 VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
     VolumeStatus status;
     const std::size_t directories = mirror_.directories.size();
@@ -146,6 +214,7 @@ MirrorStatus MirrorHost::status() {
     status.application.state = application_state_name(application_->state());
     status.application.since = application_->since();
     status.exclude = mirror_.exclude;
+    status.tracking = tracking_;
     for (const VirtualAddress& address : mirror_.virtual_ips) {
         status.virtual_ip.push_back({address.to_string(), world_.virtual_ip.holds(address)});
     }

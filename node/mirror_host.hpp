@@ -5,11 +5,13 @@
 
 #include "controller/config.hpp"
 #include "controller/control_server.hpp"
+#include "controller/foreign_changes.hpp"
 #include "controller/mirror_node.hpp"
 #include "controller/mirror_storage.hpp"
 #include "controller/replica_port.hpp"
 #include "controller/superblock_writer.hpp"
 
+#include "node/change_watch.hpp"
 #include "node/mirror_front_end.hpp"
 #include "node/mirror_service.hpp"
 #include <functional>
@@ -38,6 +40,12 @@ class MirrorHost {
     // Prepares the front end, opens the storage; `why` is a sentence for people on failure. Waits
     // for the disk.
     Status open(std::string& why);
+    [[nodiscard]] bool wants_watch() const noexcept {
+        return mirror_.foreign_writes != ForeignWrites::off && !mirror_.directories.empty();
+    }
+    // From here on changes that are not its own are brought to it. Requires: open() succeeded; the
+    // watch outlives it. Null: there is none, for the reason `why`.
+    void watch_changes(ChangeWatch* watch, const std::string& why);
     // Begins to take part, after `prepare` has seen the node. Requires: open() succeeded. `arbiter`
     // is this mirror's.
     void start(std::unique_ptr<Arbiter> arbiter, const std::function<void(MirrorNode&)>& prepare);
@@ -60,6 +68,9 @@ class MirrorHost {
    private:
     [[nodiscard]] MirrorMachineOptions machine_options(const Arbiter& arbiter);
     [[nodiscard]] VolumeStatus volume_status(std::uint16_t index);
+    void note_changes(const ChangeRecord& record, bool is_new, std::function<void(bool)> done);
+    void react_to_changes(std::function<void(bool)> done);
+    void tell_unwatched(const std::string& what, const std::string& why);
 
     World world_;
     const Config& config_;
@@ -71,6 +82,8 @@ class MirrorHost {
     std::unique_ptr<MirrorStorage> storage_;
     std::unique_ptr<EngineReplica> replica_;
     std::unique_ptr<SuperblockWriter> superblocks_;
+    std::unique_ptr<ForeignChanges> changes_;  // null: nothing is watched
+    std::string tracking_;                     // for status
     std::unique_ptr<Arbiter> arbiter_;
     std::unique_ptr<MirrorNode> node_;
 };

@@ -39,6 +39,13 @@ class Replica::Impl final : public PeerLinkHandler {
                 });
             });
         }
+        for (std::size_t i = 0; i < volumes.size(); ++i) {
+            DirectoryVolume* directory = volumes[i]->as_directory();
+            if (directory == nullptr) continue;
+            directory->set_found_handler([this, i](ObjectId id) {
+                context.object_found(static_cast<std::uint16_t>(i), id);
+            });
+        }
     }
 
     void on_frame(FrameType type, Bytes payload) noexcept override;
@@ -237,6 +244,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     // Each beginning of a service has its own epoch, so its ids are nobody else's.
     context.set_allotment(static_cast<std::uint32_t>(epoch & 0xFF'FFFF), kFirstObject.value);
     context.role = ReplicaRole::alone;
+    context.mark_found();
     context.intents.recover();
     impl_->serving.begin_alone(continues);
     impl_->rounds.start();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/mirror/replica_context.hpp"
 
+#include "engine/mirror/dirty_from_intents.hpp"
 #include "engine/mirror/messages.hpp"
+
+#include <utility>
 
 namespace gemel {
 
@@ -19,6 +22,26 @@ void ReplicaContext::touch_in_flight() noexcept {
             [&](std::uint64_t offset, std::uint64_t size) { touch(index, offset, size); });
     }
     for (const ContentRange& range : being_mended) touch(range.volume, range.offset, range.size);
+}
+
+void ReplicaContext::object_found(std::uint16_t volume, ObjectId id) noexcept {
+    found.emplace_back(volume, id);
+    if (role == ReplicaRole::alone) mark_found();
+}
+
+// Where everything is compared, they are among that: also where there are too many of them to be
+// kept in memory one by one until a peer comes.
+void ReplicaContext::mark_found() noexcept {
+    constexpr std::size_t kMarksMax = 65'536;
+    for (const auto& [volume, id] : std::exchange(found, {})) {
+        DirtyMap& map = dirty[volume];
+        if (map.is_full()) continue;
+        if (link == nullptr && map.object_count() >= kMarksMax) {
+            mark_everything(*volumes[volume], map);
+        } else {
+            map.mark_absent(id);
+        }
+    }
 }
 
 void ReplicaContext::empty_incoming() noexcept {

@@ -38,6 +38,9 @@ struct ReplicaContext {
     bool shipping = false;
     Instant last_heard;           // a frame of the peer's
     std::vector<DirtyMap> dirty;  // one a volume
+    // Objects that somebody else has made, met while the peer counted as equal: it lacks them, and
+    // that is for the next resync to mend (what is known of one is sent then, not by ops).
+    std::vector<std::pair<std::uint16_t, ObjectId>> found;
     ReplicaCounters counters;
     ByteBuffer scratch;  // for encoding a frame; never kept across a call
     // The disk failed in something that no op, session or service waits for (any more). The kernel
@@ -63,6 +66,10 @@ struct ReplicaContext {
     // What is under way or being mended counts as touched in the round that begins now, so that its
     // intents are not cleared by one whose sync may not have covered it.
     void touch_in_flight() noexcept;
+    // The volume has given an id to an object that was there without one.
+    void object_found(std::uint16_t volume, ObjectId id) noexcept;
+    // What is in `found` is marked from here on.
+    void mark_found() noexcept;
     // Objects that a peer had begun to send.
     void empty_incoming() noexcept;
     // Of the ids of objects made here from now on.

@@ -131,6 +131,18 @@ class DirectoryVolume : public Volume {
     virtual Result<FullAttributes> full_attributes(ObjectId id) noexcept = 0;
     virtual Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept = 0;
 
+    // --- For changes that somebody else has made (engine/mirror/change_source.hpp) -------------
+    struct ChangedObject {
+        ObjectId id;
+        ScopedFd file;  // O_PATH
+    };
+    // Called with the id of each mirrored object that was there without one and has been given it,
+    // inside the call that met it.
+    virtual void set_found_handler(std::function<void(ObjectId)> handler) noexcept = 0;
+    // The mirrored object that this handle of its file system leads to; a change of it that is
+    // being made at the moment is waited for. not_found: it is gone, or none of the mirror's.
+    virtual Result<ChangedObject> find_changed(const FileHandle& handle) noexcept = 0;
+
     // --- Repair --------------------------------------------------------------------------------
     // Walks the whole tree and writes the index of handles from the attributes found. open() does
     // so by itself after a crash of the machine or when the index is missing.

@@ -88,6 +88,11 @@ class TreeVolume final : public DirectoryVolume {
     Result<FullAttributes> full_attributes(ObjectId id) noexcept override;
     Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept override;
 
+    void set_found_handler(std::function<void(ObjectId)> handler) noexcept override {
+        object_found_ = std::move(handler);
+    }
+    Result<ChangedObject> find_changed(const FileHandle& handle) noexcept override;
+
     Status rebuild_index() noexcept override;
     [[nodiscard]] bool was_restored() const noexcept override { return was_restored_; }
 
@@ -193,6 +198,7 @@ class TreeVolume final : public DirectoryVolume {
     static Status check_name(std::string_view name) noexcept;
     // check_name, and EPERM for a hidden name: for names about to be made.
     static Status check_new_name(ObjectId parent, std::string_view name) noexcept;
+    Result<FileHandle> known_handle(ObjectId id) noexcept;
     Result<Fd> object_fd(ObjectId id) noexcept;
     Result<Fd> directory_fd(ObjectId id) noexcept;
     Result<Fd> open_object(ObjectId id, FdCache::Kind wanted) noexcept;
@@ -311,6 +317,7 @@ class TreeVolume final : public DirectoryVolume {
     std::unordered_set<ObjectId, ObjectIdHash> orphans_;
     std::unordered_map<ObjectId, std::vector<NewName>, ObjectIdHash> new_names_;
     std::function<void(Status)> writeback_failure_;
+    std::function<void(ObjectId)> object_found_;
     ExcludeList exclude_;
     // Of mirrored directories met so far. A directory keeps its place for life: a rename that would
     // change it is refused.

@@ -121,6 +121,37 @@ Result<bool> TreeVolume::verify_identity(Fd file, ObjectId id, const FileHandle&
     return Status::from_errno(ESTALE);
 }
 
+Result<FileHandle> TreeVolume::known_handle(ObjectId id) noexcept {
+    const Result<ObjectIndex::Record> record = index_.find(id);
+    if (!record.ok()) return record.status();
+    return record->handle;
+}
+
+Result<DirectoryVolume::ChangedObject> TreeVolume::find_changed(const FileHandle& handle) noexcept {
+    const Result<Fd> opened = vfs_.open_by_handle(root_, handle, O_PATH);
+    if (opened.status().is_errno(ESTALE)) return Code::not_found;
+    if (!opened.ok()) return opened.status();
+    ChangedObject changed{kNoObject, ScopedFd(vfs_, opened.value())};
+    // Who changes attributes or names holds the lock of the inode meanwhile. Removing an attribute
+    // that nobody has takes it too, and changes nothing.
+    const Status waited = vfs_.remove_xattr(opened.value(), "trusted.gemel.none");
+    if (!waited.ok() && !waited.is_errno(ENODATA) && !waited.is_errno(EPERM)) return waited;
+    const Result<Identity> identity = read_identity(vfs_, opened.value());
+    if (!identity.ok()) return identity.status();
+    // As the volume's own calls give it: the one at hand may be another form of it.
+    const Result<FileHandle> own = vfs_.handle_of(opened.value());
+    if (!own.ok()) return own.status();
+    if (identity->volume != volume_id_ || !(identity->handle == own.value()) || identity->local) {
+        return Code::not_found;
+    }
+    // The other node's copy has the same ids, and may lie on the same file system.
+    const Result<FileHandle> known =
+        identity->object == kRootObject ? vfs_.handle_of(root_) : known_handle(identity->object);
+    if (known.ok() && !(known.value() == own.value())) return Code::not_found;
+    changed.id = identity->object;
+    return changed;
+}
+
 Result<TreeVolume::Found> TreeVolume::find_at(Fd directory, std::string_view name) noexcept {
     const Result<Fd> opened = vfs_.open_at(directory, name, O_PATH, 0);
     if (!opened.ok()) return opened.status();
@@ -187,6 +218,7 @@ Status TreeVolume::allot(Found& found) noexcept {
                             found.stat.mode));
     ++allotment_next_;
     found.id = id;
+    if (object_found_ && !found.local) object_found_(id);
     return Status();
 }
 

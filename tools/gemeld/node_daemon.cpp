@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/gemeld/node_daemon.hpp"
 
+#include "ebpf/change_tracker.hpp"
 #include "tools/gemeld/mirror_front_ends.hpp"
 #include "tools/gemeld/service_notify.hpp"
 
@@ -20,6 +21,16 @@ LocalNode::Options node_options(Loop& loop, LogSink& log, const DaemonOptions& o
         return std::make_unique<MirrorFrontEnds>(
             loop, log, mirror, application,
             MirrorFrontEnds::Place{options.state_directory, options.run_directory});
+    };
+    node.open_changes = [&loop, &log,
+                         &options](std::string& why) -> Result<std::unique_ptr<ChangeSource>> {
+        ChangeTracker::Options tracker;
+        tracker.pin_directory = options.run_directory + "/bpf";
+        tracker.boot = loop.boot_id();
+        tracker.now = loop.wall_time();
+        auto opened = ChangeTracker::open(log, tracker, why);
+        if (!opened.ok()) return opened.status();
+        return std::unique_ptr<ChangeSource>(std::move(opened).value());
     };
     return node;
 }

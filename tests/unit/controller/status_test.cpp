@@ -16,6 +16,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
     NodeStatus status = invented_status();
     status.mirrors.erase(status.mirrors.begin());
     status.mirrors[0].exclude = {"*.tmp", "cache/"};
+    status.mirrors[0].tracking = "seen by raw tracepoints";
     EXPECT_EQ(to_json(status),
               R"({"cluster":"shop","node":"alpha","version":"0.1.0","mirrors":[)"
               R"({"name":"vm1","state":"alone","since":"2026-11-22T11:40:00.000Z",)"
@@ -25,7 +26,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
               R"("volumes":[{"kind":"directory","name":"0","path":"/srv/vm1","sync":"write",)"
               R"("dirty_bytes":1288490188,"dirty_objects":532,"resync":{"done_bytes":1288490188,)"
               R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
-              R"("exclude":["*.tmp","cache/"],)"
+              R"("exclude":["*.tmp","cache/"],"tracking":"seen by raw tracepoints",)"
               R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
               R"("virtual_ip":[]}]})");
 }
@@ -105,6 +106,14 @@ TEST(StatusText, TellsWhatIsNotMirrored) {
                   .find("db: kept per node, not mirrored: *.tmp, cache/?\n"),
               std::string::npos);
     EXPECT_EQ(status_text(invented_status(), {false, kNow}).find("kept per node"),
+              std::string::npos);
+}
+
+TEST(StatusText, TellsByWhatForeignChangesAreSeen) {
+    NodeStatus status = invented_status();
+    status.mirrors[0].tracking = "not seen: /srv/db\nis on tmpfs";
+    EXPECT_NE(status_text(status, {false, kNow})
+                  .find("db: changes made without the mirror: not seen: /srv/db?is on tmpfs\n"),
               std::string::npos);
 }
 
