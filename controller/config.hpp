@@ -50,8 +50,8 @@ struct ArbiterConfig {
 
 struct BlockConfig {
     std::string name;        // as a mirror's; unique in the mirror
-    std::string backing;     // absolute, normalized; a file
-    std::uint64_t size = 0;  // bytes, a multiple of 4 KiB
+    std::string backing;     // absolute, normalized; a file or a block device
+    std::uint64_t size = 0;  // bytes, a multiple of 512
 };
 
 struct MirrorConfig {

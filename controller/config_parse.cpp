@@ -98,7 +98,8 @@ void read_arbiter(const ConfigValue& table, ConfigDraft& draft) {
 
 void read_block(const ConfigValue& table, const std::string& path, MirrorConfig& mirror,
                 ConfigDraft& draft) {
-    constexpr std::uint64_t kUnit = 4 * kKiB;
+    constexpr std::uint64_t kFileUnit = 4 * kKiB;
+    constexpr std::uint64_t kDeviceUnit = 512;  // its block may be larger: seen at the start
     constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 50;
     ConfigReader reader(draft, table, path, table.place);
     for (const std::string_view key : {"name", "backing", "size"}) reader.require(key);
@@ -110,9 +111,10 @@ void read_block(const ConfigValue& table, const std::string& path, MirrorConfig&
     block.backing = reader.text("backing").value_or("");
     if (const auto size = reader.size("size")) {
         block.size = *size;
-        if (*size == 0 || *size % kUnit != 0 || *size > kSizeMax) {
-            reader.error(
-                "size", reader.name("size") + " has to be a multiple of 4KiB, and at most 1024TiB");
+        const bool is_device = block.backing.starts_with("/dev/");
+        if (*size == 0 || *size % (is_device ? kDeviceUnit : kFileUnit) != 0 || *size > kSizeMax) {
+            reader.error("size", reader.name("size") + " has to be a multiple of " +
+                                     (is_device ? "512 bytes" : "4KiB") + ", and at most 1024TiB");
         }
     }
     // Where mistakes of several blocks are told apart: at their own tables.

@@ -52,6 +52,7 @@ class MirrorStorage::Opening {
         note_exclusions();
         GEMEL_TRY(note_comparisons());
         if (is_new_) GEMEL_TRY(write_superblock());
+        GEMEL_TRY(confirm_identities());
         return std::move(storage_);
     }
 
@@ -209,40 +210,85 @@ class MirrorStorage::Opening {
                                                " can't be opened: " + opened.status().to_string());
         }
         const ScopedFd parent(vfs, opened.value());
-        const Result<Uuid> carried = BlockVolume::volume_id_of(vfs, parent.get(), name);
+        BlockVolume::Options options;
+        options.record = {storage_->directory(), static_cast<std::uint16_t>(index)};
+        const Result<Uuid> carried =
+            BlockVolume::volume_id_of(loop_, parent.get(), name, options.record);
         if (!carried.ok()) return refuse_block(paths, carried.status());
         GEMEL_TRY(agree(paths.path, carried.value(), known));
         const bool is_first = known.volume_id.is_none();
         if (is_first) known.volume_id = loop_.prng().uuid();
-        BlockVolume::Options options;
         options.volume_id =
             is_first && !carried.value().is_none() ? carried.value() : known.volume_id;
         options.size = paths.block_size;
         Result<std::unique_ptr<BlockVolume>> volume =
             BlockVolume::open(loop_, parent.get(), name, options);
         if (!volume.ok()) return refuse_block(paths, volume.status());
+        if (volume.value()->is_unrecognized()) distrust_device(paths.path);
         GEMEL_TRY(take_volume(index, std::move(volume).value()));
         return is_first ? rename_volume(paths.path, known.volume_id) : Status();
     }
 
+    // Any device could be in its place. What it holds may be completed from the other node, or be
+    // chosen by a person, but is no source.
+    void distrust_device(const std::string& path) noexcept {
+        if (storage_->superblock.histories.empty()) return;  // nobody was promised anything
+        storage_->superblock.is_consistent = false;
+        is_new_ = true;
+        log_.log(LogLevel::warning,
+                 path +
+                     " has neither a serial number nor a UUID by which it could be known again "
+                     "after a boot: it is compared whole with the other node's copy, and serves "
+                     "nobody before");
+    }
+
     Status refuse_block(const MirrorStorageOptions::VolumePaths& paths, Status status) noexcept {
-        std::string sentence = paths.path + " can't be mirrored: ";
+        const std::string size = std::to_string(paths.block_size) + " bytes";
+        std::string why = status.to_string();
         if (status.code() == Code::too_large) {
-            sentence += "it is larger than its configured size of " +
-                        std::to_string(paths.block_size) +
-                        " bytes, and a block volume never shrinks";
+            why = "it is larger than its configured size of " + size +
+                  ", and a block volume never shrinks";
+        } else if (status.is_errno(ENOSPC)) {
+            why = "the device is smaller than its configured size of " + size;
+        } else if (status.is_errno(EINVAL)) {
+            why = "its configured size of " + size +
+                  " has to be a multiple of 4 KiB, or of the block of the device";
+        } else if (status.is_errno(EBUSY)) {
+            why =
+                "the device is in use: mounted, swap, part of a RAID or of a volume group, or "
+                "the backing of another mirror";
+        } else if (status.code() == Code::foreign) {
+            why = "it is not the device that mirror '" + options_.mirror +
+                  "' had here: restore that one, or move " + state_path() +
+                  " away to fill this one from the other node";
+        } else if (status.code() == Code::corrupt) {
+            why = "the record of its device in " + state_path() +
+                  " is damaged: move that directory away to fill the device from the other node";
         } else if (status.code() == Code::unsupported) {
-            sentence +=
-                "a backing is a regular file on a file system with trusted extended "
-                "attributes and file handles";
-        } else {
-            sentence += status.to_string();
+            why =
+                "a backing is a regular file on a file system with trusted extended attributes "
+                "and file handles, or a block device with blocks of 512 to 4096 bytes that "
+                "/sys/dev/block describes";
         }
-        return refuse(status, std::move(sentence));
+        return refuse(status, paths.path + " can't be mirrored: " + why);
+    }
+
+    // What must be remembered of a backing that was found another is on the disk by now.
+    Status confirm_identities() noexcept {
+        for (std::size_t i = 0; i < storage_->volumes.size(); ++i) {
+            BlockVolume* block = storage_->volumes[i]->as_block();
+            if (block == nullptr) continue;
+            const Status confirmed = block->confirm_identity();
+            if (!confirmed.ok()) return refuse_block(options_.volumes[i], confirmed);
+        }
+        return Status();
     }
 
     Status take_volume(std::size_t index, std::unique_ptr<Volume> volume) noexcept {
-        if (volume->was_restored()) storage_->superblock.volumes[index].must_compare = true;
+        if (volume->was_restored()) {
+            storage_->superblock.volumes[index].must_compare = true;
+            is_new_ = true;
+        }
         const Result<bool> empty = volume->is_empty();
         if (!empty.ok()) {
             return refuse(empty.status(), options_.volumes[index].path +

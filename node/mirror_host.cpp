@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/mirror_host.hpp"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace gemel {
+
+namespace {
+
+// Devices are named by links of udev's, which nothing below here follows.
+std::string resolved_device(const std::string& path) {
+    std::error_code error;
+    if (!std::filesystem::is_block_file(path, error)) return path;
+    const std::filesystem::path target = std::filesystem::canonical(path, error);
+    return error ? path : target.string();
+}
+
+}  // namespace
 
 MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorConfig& mirror,
                        const Place& place, const FrontEndFactory& make_front_end)
@@ -37,7 +51,7 @@ Status MirrorHost::open(std::string& why) {
         options.volumes.push_back({mirror_.directories[i], front_end_->tree_path(i)});
     }
     for (const BlockConfig& block : mirror_.blocks) {
-        options.volumes.push_back({block.backing, block.backing, block.size});
+        options.volumes.push_back({block.backing, resolved_device(block.backing), block.size});
     }
     for (const std::string& pattern : mirror_.exclude) {
         const std::string mistake = options.exclude.add(pattern);

@@ -192,7 +192,9 @@ Status ResyncTarget::punch(const ContentItem& item, std::uint64_t begin,
     if (begin == end) return Status();
     // Only a range that ends with the file is no multiple; its last block goes whole.
     const std::uint64_t from = item.offset + begin;
-    const std::uint64_t to = (item.offset + end + kChunkBlock - 1) / kChunkBlock * kChunkBlock;
+    std::uint64_t to = (item.offset + end + kChunkBlock - 1) / kChunkBlock * kChunkBlock;
+    const BlockVolume* block = volume(item.head).as_block();
+    if (block != nullptr) to = std::min(to, block->size());
     const Result<Fd> fd = volume(item.head).data_fd(item.head.object);
     if (!fd.ok()) return fd.status();
     const Result<std::uint64_t> data = next_data(loop_.vfs(), fd.value(), from, to);

@@ -207,9 +207,10 @@ void Serving::advance_mendings() noexcept {
 Status Serving::mend_block(const Mending& mending) noexcept {
     const Hold& range = mending.range;
     const std::uint64_t begin = range.offset / kBlockUnit * kBlockUnit;
-    const std::uint64_t end =
-        (range.offset + range.size + kBlockUnit - 1) / kBlockUnit * kBlockUnit;
-    const Result<Fd> fd = context_.block(range.volume)->data_fd(kBlockObject);
+    BlockVolume& volume = *context_.block(range.volume);
+    const std::uint64_t end = std::min(
+        (range.offset + range.size + kBlockUnit - 1) / kBlockUnit * kBlockUnit, volume.size());
+    const Result<Fd> fd = volume.data_fd(kBlockObject);
     AlignedBuffer buffer(static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, kMiB)));
     Op op;
     op.volume = range.volume;

@@ -15,9 +15,6 @@ namespace {
 constexpr std::size_t kKeptBufferMax = 128 * kKiB;
 
 std::uint64_t block_down(std::uint64_t offset) noexcept { return offset / kBlockUnit * kBlockUnit; }
-std::uint64_t block_up(std::uint64_t offset) noexcept {
-    return block_down(offset + kBlockUnit - 1);
-}
 
 }  // namespace
 
@@ -31,7 +28,7 @@ void BlockChange::Io::on_complete(Status status, std::size_t count) noexcept {
 }
 
 void BlockChange::Zero::run() noexcept {
-    status = change.volume_->zero(change.flags_, change.begin_, change.end_ - change.begin_);
+    status = change.volume_->zero(change.flags_, change.offset_, change.size_);
 }
 
 void BlockChange::Zero::done() noexcept { change.volume_->finish(change, status); }
@@ -49,7 +46,7 @@ void BlockVolume::submit(BlockChange& change, const Op& op) noexcept {
     change.offset_ = op.offset;
     change.size_ = op.size;
     change.begin_ = block_down(op.offset);
-    change.end_ = block_up(op.offset + op.size);
+    change.end_ = block_end(op.offset + op.size);
     change.moved_ = 0;
     change.blockers_ = 0;
     if (op.kind == OpKind::write) {
@@ -86,9 +83,10 @@ void BlockVolume::begin(BlockChange& change) noexcept {
 void BlockVolume::read_edge(BlockChange& change, BlockChange::Step step) noexcept {
     GEMEL_PROBE("block volume: a block is read to be changed in part");
     change.step_ = step;
-    change.edge_.resize(kBlockUnit);
     const bool head = step == BlockChange::Step::reading_head;
-    loop_.read(change.io_, file_, change.edge_, head ? change.begin_ : change.end_ - kBlockUnit);
+    const std::uint64_t begin = head ? change.begin_ : block_down(change.end_ - 1);
+    change.edge_.resize(static_cast<std::size_t>(block_end(begin + 1) - begin));
+    loop_.read(change.io_, file_, change.edge_, begin);
 }
 
 // Puts what stays of the block that has been read around what is to be written.
@@ -98,11 +96,12 @@ void BlockVolume::take_edge(BlockChange& change) noexcept {
     const std::uint64_t behind = change.end_ - (change.offset_ + change.size_);
     const bool head = change.step_ == BlockChange::Step::reading_head;
     if (head) std::memcpy(change.buffer_.data(), change.edge_.data(), before);
-    if (!head || size == kBlockUnit) {
+    const bool is_last = size <= kBlockUnit || !head;
+    if (is_last) {
         std::memcpy(change.buffer_.data() + (size - behind),
-                    change.edge_.data() + (kBlockUnit - behind), behind);
+                    change.edge_.data() + (change.edge_.size() - behind), behind);
     }
-    if (head && size > kBlockUnit && behind != 0) {
+    if (!is_last && behind != 0) {
         read_edge(change, BlockChange::Step::reading_tail);
     } else {
         write_on(change);
@@ -117,11 +116,11 @@ void BlockVolume::write_on(BlockChange& change) noexcept {
 
 void BlockVolume::advance(BlockChange& change, Status status, std::size_t count) noexcept {
     const bool reads = change.step_ != BlockChange::Step::writing;
-    if (status.ok() && (count == 0 || (reads && count != kBlockUnit))) {
+    if (status.ok() && (count == 0 || (reads && count != change.edge_.size()))) {
         status = Status::from_errno(EIO);
     }
     if (!status.ok()) {
-        finish(change, status);
+        finish(change, as_disk_error(status));
         return;
     }
     if (reads) {
@@ -151,7 +150,7 @@ void BlockVolume::finish(BlockChange& change, Status status) noexcept {
 
 bool BlockVolume::is_busy(std::uint64_t offset, std::uint64_t size) const noexcept {
     const std::uint64_t begin = block_down(offset);
-    const std::uint64_t end = block_up(offset + size);
+    const std::uint64_t end = block_end(offset + size);
     for (const BlockChange* one = in_flight_.front(); one != nullptr; one = in_flight_.next(*one)) {
         if (one->begin_ < end && begin < one->end_) return true;
     }
@@ -172,7 +171,7 @@ void BlockVolume::read(BlockRead& read, std::uint64_t offset, MutableBytes data)
     read.data_ = data;
     read.begin_ = block_down(offset);
     read.moved_ = 0;
-    const std::uint64_t size = block_up(offset + data.size()) - read.begin_;
+    const std::uint64_t size = block_end(offset + data.size()) - read.begin_;
     const auto address = reinterpret_cast<std::uintptr_t>(data.data());
     const bool direct = size == data.size() && address % kBufferAlignment == 0;
     if (!direct) read.bounce_.resize(static_cast<std::size_t>(size));
@@ -181,6 +180,7 @@ void BlockVolume::read(BlockRead& read, std::uint64_t offset, MutableBytes data)
 }
 
 void BlockVolume::read_on(BlockRead& read, Status status, std::size_t count) noexcept {
+    status = as_disk_error(status);
     if (status.ok() && count == 0) status = Status::from_errno(EIO);
     read.moved_ += count;
     if (status.ok() && read.moved_ < read.target_.size()) {

@@ -3,6 +3,8 @@
 #include "engine/store/block_volume.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "engine/io/whole_transfer.hpp"
 #include "engine/store/identity.hpp"
 
 #include <algorithm>
@@ -18,14 +20,10 @@ namespace gemel {
 namespace {
 
 constexpr int kFlags = O_RDWR | O_NOATIME;
+constexpr std::uint64_t kSector = 512;
+// A device that is busy with more can't be asked anything else for too long.
+constexpr std::uint64_t kClearedAtOnce = 64 * kMiB;
 constexpr std::uint32_t kZeroing = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
-
-// Some file systems have no O_DIRECT.
-Result<Fd> open_backing(Vfs& vfs, Fd parent, std::string_view name) noexcept {
-    Result<Fd> direct = vfs.open_at(parent, name, kFlags | O_DIRECT, 0);
-    if (direct.ok() || !direct.status().is_errno(EINVAL)) return direct;
-    return vfs.open_at(parent, name, kFlags, 0);
-}
 
 // The identity of the file itself; not_found: it has none, or that of the file it was copied from.
 Result<Identity> own_identity(Vfs& vfs, Fd file, bool& is_copy) noexcept {
@@ -38,31 +36,53 @@ Result<Identity> own_identity(Vfs& vfs, Fd file, bool& is_copy) noexcept {
     return identity;
 }
 
+// What may be zeroed, or applied at once. The last block of a volume may be short, by sectors.
+bool is_whole(const Op& op) noexcept {
+    return op.offset % kBlockUnit == 0 && op.size % kSector == 0;
+}
+
 Status without_support(Status status) noexcept {
     return status.is_errno(EOPNOTSUPP) || status.code() == Code::too_large
                ? Status(Code::unsupported)
                : status;
 }
 
-bool is_whole(std::uint64_t offset) noexcept { return offset % kBlockUnit == 0; }
+// The identity of what is open as a file, or none.
+Result<Uuid> carried_by_file(Vfs& vfs, Fd file, bool& is_copy) noexcept {
+    const Result<Identity> identity = own_identity(vfs, file, is_copy);
+    if (identity.ok()) return identity->volume;
+    if (identity.status().code() == Code::not_found) return Uuid{};
+    return without_support(identity.status());
+}
+
+// None: there is no record.
+Result<BlockRecord> read_record(Vfs& vfs, const BlockVolume::RecordPlace& place) noexcept {
+    if (!place.directory.is_open()) return BlockRecord();
+    Result<BlockRecord> record = BlockRecordFile::read(vfs, place.directory, place.index);
+    if (!record.ok() && record.status().code() == Code::not_found) return BlockRecord();
+    return record;
+}
+
+Result<BlockDevice> facts_of(Vfs& vfs, std::uint64_t special_device) noexcept {
+    Result<BlockDevice> device = read_block_device(vfs, special_device);
+    if (!device.ok() && device.status().code() == Code::not_found) return Code::unsupported;
+    return device;
+}
 
 }  // namespace
 
 Result<std::unique_ptr<BlockVolume>> BlockVolume::open(Loop& loop, Fd parent, std::string_view name,
                                                        const Options& options) noexcept {
-    GEMEL_ASSERT(options.size != 0 && is_whole(options.size));
-    Vfs& vfs = loop.vfs();
-    Result<Fd> file = open_backing(vfs, parent, name);
-    if (!file.ok() && file.status().is_errno(ENOENT)) {
-        const Result<Fd> made = vfs.open_at(parent, name, kFlags | O_CREAT | O_EXCL, 0600);
-        if (!made.ok()) return made.status();
-        vfs.close(made.value());
-        GEMEL_TRY(vfs.sync(parent, false));
-        file = open_backing(vfs, parent, name);
+    GEMEL_ASSERT(options.size != 0);
+    const Result<FileStat> stat = loop.vfs().stat_at(parent, name);
+    std::unique_ptr<BlockVolume> volume(new BlockVolume(loop, options.record));
+    Status status;
+    if (stat.ok() && S_ISBLK(stat->mode)) {
+        status = volume->open_device(parent, name, stat->special_device);
+    } else {
+        status = volume->open_file(parent, name);
     }
-    if (!file.ok()) return file.status();
-    std::unique_ptr<BlockVolume> volume(new BlockVolume(loop, file.value()));
-    const Status status = volume->start(options);
+    if (status.ok()) status = volume->start(options);
     if (!status.ok()) return status;
     return volume;
 }
@@ -71,58 +91,182 @@ BlockVolume::~BlockVolume() {
     // What is under way belongs to a loop that has ended.
     while (in_flight_.pop_front() != nullptr) {
     }
-    vfs_.close(file_);
+    if (file_.is_open()) vfs_.close(file_);
 }
 
-Result<Uuid> BlockVolume::volume_id_of(Vfs& vfs, Fd parent, std::string_view name) noexcept {
+Result<Uuid> BlockVolume::volume_id_of(Loop& loop, Fd parent, std::string_view name,
+                                       const RecordPlace& place) noexcept {
+    Vfs& vfs = loop.vfs();
+    const Result<FileStat> stat = vfs.stat_at(parent, name);
+    if (!stat.ok() && stat.status().is_errno(ENOENT)) return Uuid{};
+    if (!stat.ok()) return stat.status();
+    if (S_ISBLK(stat->mode)) {
+        const Result<BlockDevice> device = facts_of(vfs, stat->special_device);
+        if (!device.ok()) return device.status();
+        const Result<BlockRecord> record = read_record(vfs, place);
+        if (!record.ok()) return record.status();
+        if (record->volume.is_none()) return Uuid{};
+        const bool is_other =
+            recognize(record.value(), device.value(), loop.boot_id()) == Recognition::foreign;
+        return is_other ? Result<Uuid>(Code::foreign) : Result<Uuid>(record->volume);
+    }
     const Result<Fd> file = vfs.open_at(parent, name, O_RDONLY | O_NOATIME, 0);
-    if (!file.ok() && file.status().is_errno(ENOENT)) return Uuid{};
     if (!file.ok()) return file.status();
     const ScopedFd scoped(vfs, file.value());
     bool is_copy = false;
-    const Result<Identity> identity = own_identity(vfs, file.value(), is_copy);
-    if (!identity.ok() && identity.status().code() == Code::not_found) return Uuid{};
-    if (!identity.ok()) return without_support(identity.status());
     // A restored one has kept its attribute: it says whose it is, and will be compared.
-    return identity->volume;
+    return carried_by_file(vfs, file.value(), is_copy);
 }
 
 Status BlockVolume::start(const Options& options) noexcept {
-    const Result<FileStat> stat = vfs_.stat(file_);
-    if (!stat.ok()) return stat.status();
-    if (!S_ISREG(stat->mode)) return Status(Code::unsupported);
-    if (stat->size > options.size) return Status(Code::too_large);
-    GEMEL_TRY(take_identity(options));
-    size_ = options.size;
-    if (stat->size < size_) {
-        GEMEL_TRY(vfs_.truncate(file_, size_));
-        GEMEL_TRY(vfs_.sync(file_, false));
-    }
+    const Result<BlockRecord> record = read_record(vfs_, record_);
+    if (!record.ok()) return record.status();
+    return device_ ? start_device(options, record.value()) : start_file(options, record.value());
+}
+
+Status BlockVolume::extend(std::uint64_t from, std::uint64_t to) noexcept {
+    GEMEL_PROBE("block volume: grows at its opening");
+    GEMEL_TRY(clear_behind(from, to));
+    size_ = to;
+    is_confirmed_ = false;
     return Status();
 }
 
-Status BlockVolume::take_identity(const Options& options) noexcept {
-    bool is_copy = false;
-    const Result<Identity> identity = own_identity(vfs_, file_, is_copy);
-    if (!identity.ok() && identity.status().code() != Code::not_found) {
-        return without_support(identity.status());
+// Makes [from, to) zeros, durably. On any thread.
+Status BlockVolume::clear_behind(std::uint64_t from, std::uint64_t to) noexcept {
+    std::uint64_t there = to;
+    if (!device_) {
+        const Result<FileStat> stat = vfs_.stat(file_);
+        if (!stat.ok()) return stat.status();
+        there = std::min(stat->size, to);
+        if (stat->size < to) GEMEL_TRY(vfs_.truncate(file_, to));
     }
-    if (identity.ok() && !options.volume_id.is_none() && identity->volume != options.volume_id) {
+    constexpr std::uint32_t kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    for (std::uint64_t at = from; at < there;) {
+        const std::uint64_t size = std::min(there - at, kClearedAtOnce);
+        GEMEL_TRY(zero(kPunch, at, size));
+        at += size;
+    }
+    return as_disk_error(vfs_.sync(file_, false));
+}
+
+// ---- a file -----------------------------------------------------------------------------------
+
+Status BlockVolume::open_file(Fd parent, std::string_view name) noexcept {
+    const auto open = [&] {
+        Result<Fd> direct = vfs_.open_at(parent, name, kFlags | O_DIRECT, 0);
+        // Some file systems have no O_DIRECT.
+        if (direct.ok() || !direct.status().is_errno(EINVAL)) return direct;
+        return vfs_.open_at(parent, name, kFlags, 0);
+    };
+    Result<Fd> file = open();
+    if (!file.ok() && file.status().is_errno(ENOENT)) {
+        const Result<Fd> made = vfs_.open_at(parent, name, kFlags | O_CREAT | O_EXCL, 0600);
+        if (!made.ok()) return made.status();
+        vfs_.close(made.value());
+        GEMEL_TRY(vfs_.sync(parent, false));
+        file = open();
+    }
+    if (!file.ok()) return file.status();
+    file_ = file.value();
+    return Status();
+}
+
+Status BlockVolume::start_file(const Options& options, const BlockRecord& record) noexcept {
+    const Result<FileStat> stat = vfs_.stat(file_);
+    if (!stat.ok()) return stat.status();
+    if (!S_ISREG(stat->mode)) return Status(Code::unsupported);
+    bool is_copy = false;
+    const Result<Uuid> carried = carried_by_file(vfs_, file_, is_copy);
+    was_restored_ = is_copy;
+    is_confirmed_ = carried.ok() && !carried->is_none() && !is_copy;
+    GEMEL_TRY(take_identity(options, carried));
+    const bool is_recorded = record.volume == volume_id_ && record.size != 0;
+    is_confirmed_ = is_confirmed_ && is_recorded && record.size == options.size;
+    size_ = is_recorded ? record.size : stat->size;
+    const std::uint64_t size = std::max(options.size, is_recorded ? record.size : 0);
+    if (size % kBlockUnit != 0) return Status::from_errno(EINVAL);
+    // Behind a recorded size there is nothing; behind another there may be.
+    if (!is_recorded && stat->size > size) return Status(Code::too_large);
+    if (stat->size >= size && size_ == size) return Status();
+    return extend(std::min(size_, stat->size), size);
+}
+
+// ---- a device ---------------------------------------------------------------------------------
+
+Status BlockVolume::open_device(Fd parent, std::string_view name,
+                                std::uint64_t special_device) noexcept {
+    Result<BlockDevice> device = facts_of(vfs_, special_device);
+    if (!device.ok()) return device.status();
+    device_ = std::move(device).value();
+    // O_EXCL: of a block device, that nobody else holds it (open(2)).
+    const Result<Fd> file = vfs_.open_at(parent, name, O_RDWR | O_DIRECT | O_EXCL, 0);
+    if (!file.ok()) return file.status();
+    file_ = file.value();
+    return Status();
+}
+
+Status BlockVolume::start_device(const Options& options, const BlockRecord& record) noexcept {
+    const std::uint32_t block = device_->logical_block;
+    if (block > kBlockUnit || kBlockUnit % block != 0) return Status(Code::unsupported);
+    const bool is_recorded = !record.volume.is_none();
+    const std::uint64_t size = std::max(options.size, record.size);
+    if (size % block != 0) return Status::from_errno(EINVAL);
+    if (device_->size < size) return Status::from_errno(ENOSPC);
+    if (is_recorded) {
+        const Recognition recognition = recognize(record, *device_, loop_.boot_id());
+        if (recognition == Recognition::foreign) return Status(Code::foreign);
+        was_restored_ = recognition != Recognition::same;
+        is_unrecognized_ = recognition == Recognition::unknown;
+    }
+    GEMEL_TRY(take_identity(options, record.volume));
+    size_ = is_recorded ? record.size : size;
+    return size_ == size ? Status() : extend(size_, size);
+}
+
+// ---- identity ---------------------------------------------------------------------------------
+
+Status BlockVolume::take_identity(const Options& options, const Result<Uuid>& carried) noexcept {
+    if (!carried.ok()) return carried.status();
+    const Uuid& id = carried.value();
+    if (!id.is_none() && !options.volume_id.is_none() && id != options.volume_id) {
         return Status(Code::foreign);
     }
-    volume_id_ = identity.ok() ? identity->volume : options.volume_id;
-    if (volume_id_.is_none()) return Status(Code::refused);
-    if (identity.ok() && !is_copy) return Status();
-    was_restored_ = identity.ok();
+    volume_id_ = id.is_none() ? options.volume_id : id;
+    return volume_id_.is_none() ? Status(Code::refused) : Status();
+}
+
+// A device's record follows what the kernel says of it at each start.
+Status BlockVolume::confirm_identity() noexcept {
+    if (is_confirmed_) return Status();
     return write_identity(volume_id_);
 }
 
 Status BlockVolume::write_identity(const Uuid& id) noexcept {
-    const Result<FileHandle> handle = vfs_.handle_of(file_);
-    if (!handle.ok()) return without_support(handle.status());
-    GEMEL_TRY(without_support(
-        gemel::write_identity(vfs_, file_, Identity{id, kBlockObject, handle.value()})));
-    return vfs_.sync(file_, false);
+    if (!device_) {
+        const Result<FileHandle> handle = vfs_.handle_of(file_);
+        if (!handle.ok()) return without_support(handle.status());
+        GEMEL_TRY(without_support(
+            gemel::write_identity(vfs_, file_, Identity{id, kBlockObject, handle.value()})));
+        GEMEL_TRY(vfs_.sync(file_, false));
+    }
+    GEMEL_TRY(write_record(id, size_));
+    is_confirmed_ = true;
+    return Status();
+}
+
+// On any thread.
+Status BlockVolume::write_record(const Uuid& id, std::uint64_t size) noexcept {
+    if (!record_.directory.is_open()) return Status();
+    BlockRecord record;
+    record.volume = id;
+    record.size = size;
+    if (device_) {
+        record.boot = boot_;
+        record.sequence = device_->sequence;
+        record.names = device_->names;
+    }
+    return BlockRecordFile::write(vfs_, record_.directory, record_.index, record);
 }
 
 Status BlockVolume::adopt_volume_id(const Uuid& id) noexcept {
@@ -131,11 +275,26 @@ Status BlockVolume::adopt_volume_id(const Uuid& id) noexcept {
     return Status();
 }
 
+// A device has no holes to ask for: whatever is kept on disks shows at their beginning or end.
 Result<bool> BlockVolume::is_empty() noexcept {
+    if (device_) {
+        Result<bool> begin = is_blank(0);
+        if (!begin.ok() || !begin.value() || size_ <= kMiB) return begin;
+        return is_blank((size_ - kMiB) / kBlockUnit * kBlockUnit);
+    }
     const Result<std::uint64_t> data = vfs_.seek(file_, 0, SEEK_DATA);
     if (data.ok()) return data.value() >= size_;
     if (data.status().is_errno(ENXIO)) return true;
     return data.status();
+}
+
+Result<bool> BlockVolume::is_blank(std::uint64_t offset) noexcept {
+    AlignedBuffer bytes(static_cast<std::size_t>(std::min<std::uint64_t>(kMiB, size_ - offset)));
+    const Result<std::size_t> size = read_fully(vfs_, file_, bytes, offset);
+    if (!size.ok()) return as_disk_error(size.status());
+    const bool blank =
+        std::all_of(bytes.begin(), bytes.end(), [](std::byte one) { return one == std::byte{0}; });
+    return blank;
 }
 
 Result<Attributes> BlockVolume::attributes(ObjectId object) noexcept {
@@ -169,39 +328,50 @@ bool BlockVolume::is_valid(const Op& op) const noexcept {
     const std::uint32_t how = op.flags & ~std::uint32_t{FALLOC_FL_KEEP_SIZE};
     if (how == op.flags) return false;
     if (how != FALLOC_FL_PUNCH_HOLE && how != FALLOC_FL_ZERO_RANGE) return false;
-    return is_whole(op.offset) && is_whole(op.size);
+    return is_whole(op);
 }
 
 Status BlockVolume::apply(const Op& op) noexcept {
-    if (!is_valid(op) || !is_whole(op.offset) || !is_whole(op.size)) {
-        return Status::from_errno(EINVAL);
-    }
+    if (!is_valid(op) || !is_whole(op)) return Status::from_errno(EINVAL);
     GEMEL_ASSERT(!is_busy(op.offset, op.size));
     if (op.kind == OpKind::allocate) return zero(op.flags, op.offset, op.size);
     const AlignedBuffer data(op.data.begin(), op.data.end());
-    for (std::size_t done = 0; done < data.size();) {
-        const Result<std::size_t> moved =
-            vfs_.pwrite(file_, Bytes(data).subspan(done), op.offset + done);
-        if (!moved.ok()) return moved.status();
-        done += moved.value();
-    }
-    return Status();
+    return as_disk_error(write_fully(vfs_, file_, data, op.offset));
 }
 
 Status BlockVolume::zero(std::uint32_t flags, std::uint64_t offset, std::uint64_t size) noexcept {
     GEMEL_ASSERT((flags & kZeroing) != 0);
-    const Status zeroed = vfs_.allocate(file_, static_cast<int>(flags), offset, size);
-    if (!zeroed.is_errno(EOPNOTSUPP)) return zeroed;
+    Status zeroed = vfs_.allocate(file_, static_cast<int>(flags), offset, size);
+    // A device that can't discard with zeros for certain may still zero quicker than we write.
+    if (zeroed.is_errno(EOPNOTSUPP) && device_ && (flags & FALLOC_FL_PUNCH_HOLE) != 0) {
+        zeroed = vfs_.allocate(file_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, size);
+    }
+    if (!zeroed.is_errno(EOPNOTSUPP)) return as_disk_error(zeroed);
     const AlignedBuffer zeros(static_cast<std::size_t>(std::min<std::uint64_t>(size, kMiB)));
-    for (std::uint64_t done = 0; done < size;) {
+    for (std::uint64_t done = 0; done < size; done += zeros.size()) {
         const auto wanted =
             static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), size - done));
-        const Result<std::size_t> moved =
-            vfs_.pwrite(file_, Bytes(zeros).first(wanted), offset + done);
-        if (!moved.ok()) return moved.status();
-        done += moved.value();
+        const Status written = write_fully(vfs_, file_, Bytes(zeros).first(wanted), offset + done);
+        if (!written.ok()) return as_disk_error(written);
     }
     return Status();
+}
+
+Status as_disk_error(Status status) noexcept {
+    if (status.code() != Code::errno_failure) return status;
+    switch (status.error()) {
+        case ENODATA:    // a medium error
+        case ETIMEDOUT:  // the device does not answer
+        case ENOLINK:    // nor the way to it
+        case EREMOTEIO:  // the target's failure
+        case EBADE:      // a reservation of somebody else's
+        case EILSEQ:     // protection data that do not fit
+        case EOVERFLOW:  // zones
+        case ETOOMANYREFS:
+            return Status::from_errno(EIO);
+        default:
+            return status;
+    }
 }
 
 }  // namespace gemel

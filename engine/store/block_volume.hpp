@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block volume: one object of bytes, kBlockObject, kept in a file and transferred with O_DIRECT.
+// A block volume: one object of bytes, kBlockObject, kept in a file or on a block device and
+// transferred with O_DIRECT.
 //
 // Changes are asynchronous: disjoint ones run in parallel, one that overlaps earlier ones behind
 // all of these (protocol.md 6). So two nodes that are given the same changes in the same order end
@@ -8,22 +9,32 @@
 //
 // A change once submitted is carried out, whoever serves by then. Whatever else looks at content or
 // changes it (apply, a resync's reading) requires that nothing is in flight there: is_busy.
+//
+// On a device the size need be a multiple of its logical block only, so the last block may be a
+// short one. A device is held exclusively: nobody else mounts it or makes it part of something.
 #pragma once
 
 #include "engine/base/aligned_buffer.hpp"
 #include "engine/base/intrusive_list.hpp"
 #include "engine/io/loop.hpp"
+#include "engine/store/block_record.hpp"
 #include "engine/store/volume.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace gemel {
 
 inline constexpr std::uint64_t kBlockUnit = 4096;
+
+// What the block layer says of a failing device (blk_errors of block/blk-core.c) as EIO: none of it
+// leaves the range as it was. ENOSPC, of a pool that is full, stays.
+[[nodiscard]] Status as_disk_error(Status status) noexcept;
 
 // A change on its way; its owner keeps it until on_done. May be used again then.
 class BlockChange : public ListLink {
@@ -33,7 +44,8 @@ class BlockChange : public ListLink {
     BlockChange(const BlockChange&) = delete;
     BlockChange& operator=(const BlockChange&) = delete;
     // Exactly once, from the loop, never inside submit(). After an error the range may hold
-    // anything of old and new. Errors: errno of the file system.
+    // anything of old and new. Errors: errno of the file system; what a device says of itself
+    // (ENODATA of a bad sector, ETIMEDOUT, ...) is EIO.
     virtual void on_done(Status status) noexcept = 0;
 
    private:
@@ -96,29 +108,49 @@ class BlockRead {
 
 class BlockVolume final : public Volume {
    public:
+    // Where its record is kept: the mirror's state directory, which outlives the volume.
+    struct RecordPlace {
+        Fd directory;
+        std::uint16_t index = 0;  // of the volume
+    };
     struct Options {
-        Uuid volume_id;          // none: taken over from the file
-        std::uint64_t size = 0;  // a multiple of kBlockUnit
+        Uuid volume_id;          // none: taken over from the backing
+        std::uint64_t size = 0;  // bytes; a larger one on record wins
+        RecordPlace record;
     };
     // The largest write.
     static constexpr std::uint64_t kWriteMax = kMiB;
 
-    // Opens `name` in `parent`, which stays the caller's; makes it, sparse, where it is missing; a
-    // shorter one grows. Errors: foreign (it belongs to another volume), refused (neither it nor
-    // the options have an id), too_large (it is longer than the size: a volume never shrinks),
-    // unsupported (no regular file, no trusted attributes or no file handles there), errno.
+    // Opens `name` in `parent`, which stays the caller's. A file is made, sparse, where it is
+    // missing; a shorter one grows. What a volume gets beyond its recorded size is zeroed.
+    // Errors: foreign (it belongs to another volume, or is another device), refused (neither it nor
+    // the options have an id), too_large (a file without a record is longer than the size: a volume
+    // never shrinks), unsupported (no regular file, no trusted attributes or no file handles there;
+    // a device with blocks of more than kBlockUnit, or without facts in /sys), EINVAL (the size is
+    // no multiple of kBlockUnit, or of the device's block), ENOSPC (the device is smaller), EBUSY
+    // (somebody else uses the device), other errno.
     static Result<std::unique_ptr<BlockVolume>> open(Loop& loop, Fd parent, std::string_view name,
                                                      const Options& options) noexcept;
     // The volume id that a backing carries, or none: it is missing, or has no identity of its own.
-    static Result<Uuid> volume_id_of(Vfs& vfs, Fd parent, std::string_view name) noexcept;
+    // foreign: not the device that was recorded.
+    static Result<Uuid> volume_id_of(Loop& loop, Fd parent, std::string_view name,
+                                     const RecordPlace& record) noexcept;
     ~BlockVolume() override;
+
+    // What was found at open becomes the backing's identity, where it is not already. Until then a
+    // copy, or a device that could not be told, is found as such again: to be called when that has
+    // been noted durably.
+    Status confirm_identity() noexcept;
+    // Nothing says that this device is the one that held the volume. Then was_restored(), too.
+    [[nodiscard]] bool is_unrecognized() const noexcept { return is_unrecognized_; }
+    [[nodiscard]] bool is_device() const noexcept { return device_.has_value(); }
 
     [[nodiscard]] BlockVolume* as_block() noexcept override { return this; }
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
     // An op that this volume can carry out: a write of at most kWriteMax, or an allocate that
-    // zeroes whole blocks (FALLOC_FL_PUNCH_HOLE or FALLOC_FL_ZERO_RANGE, with KEEP_SIZE); inside
-    // the volume. For ops of a peer as well.
+    // zeroes whole blocks, of which the volume's last may be a short one (FALLOC_FL_PUNCH_HOLE or
+    // FALLOC_FL_ZERO_RANGE, with KEEP_SIZE); inside the volume. For ops of a peer as well.
     [[nodiscard]] bool is_valid(const Op& op) const noexcept;
     // Requires: is_valid(op). The data are copied.
     void submit(BlockChange& change, const Op& op) noexcept;
@@ -151,10 +183,24 @@ class BlockVolume final : public Volume {
     friend class BlockChange;
     friend class BlockRead;
 
-    BlockVolume(Loop& loop, Fd file) noexcept : loop_(loop), vfs_(loop.vfs()), file_(file) {}
+    BlockVolume(Loop& loop, const RecordPlace& record) noexcept
+        : loop_(loop), vfs_(loop.vfs()), record_(record), boot_(loop.boot_id()) {}
+    Status open_file(Fd parent, std::string_view name) noexcept;
+    Status open_device(Fd parent, std::string_view name, std::uint64_t special_device) noexcept;
     Status start(const Options& options) noexcept;
-    Status take_identity(const Options& options) noexcept;
+    Status start_file(const Options& options, const BlockRecord& record) noexcept;
+    Status start_device(const Options& options, const BlockRecord& record) noexcept;
+    // Requires: the volume's size is `from`. Zeroes what lies behind; waits for the disk.
+    Status extend(std::uint64_t from, std::uint64_t to) noexcept;
+    Status take_identity(const Options& options, const Result<Uuid>& carried) noexcept;
     Status write_identity(const Uuid& id) noexcept;
+    Status write_record(const Uuid& id, std::uint64_t size) noexcept;
+    Status clear_behind(std::uint64_t from, std::uint64_t to) noexcept;
+    Result<bool> is_blank(std::uint64_t offset) noexcept;
+    // Where transfers of whole blocks up to there end.
+    [[nodiscard]] std::uint64_t block_end(std::uint64_t offset) const noexcept {
+        return std::min((offset + kBlockUnit - 1) / kBlockUnit * kBlockUnit, size_);
+    }
 
     void begin(BlockChange& change) noexcept;
     void advance(BlockChange& change, Status status, std::size_t count) noexcept;
@@ -168,10 +214,15 @@ class BlockVolume final : public Volume {
 
     Loop& loop_;
     Vfs& vfs_;
+    RecordPlace record_;
+    Uuid boot_;
+    std::optional<BlockDevice> device_;  // none: a file
     Fd file_;
     Uuid volume_id_;
     std::uint64_t size_ = 0;
     bool was_restored_ = false;
+    bool is_unrecognized_ = false;
+    bool is_confirmed_ = false;             // the backing's identity is what it should be
     IntrusiveList<BlockChange> in_flight_;  // in order of submission
 };
 

@@ -16,8 +16,9 @@ constexpr std::uint64_t kZeroMax = 32 * kMiB;
 // Bytes of zeros that ends of a range need which are no whole blocks.
 constexpr std::byte kZeros[kBlockUnit] = {};
 
-std::uint64_t down(std::uint64_t offset) noexcept { return offset / kBlockUnit * kBlockUnit; }
-std::uint64_t up(std::uint64_t offset) noexcept { return down(offset + kBlockUnit - 1); }
+std::uint64_t up(std::uint64_t offset) noexcept {
+    return (offset + kBlockUnit - 1) / kBlockUnit * kBlockUnit;
+}
 
 }  // namespace
 
@@ -188,6 +189,8 @@ void ReplicaExport::change(Task& task) noexcept {
     const ExportRequest& request = *task.request;
     const std::uint64_t begin = request.offset;
     const std::uint64_t end = begin + request.size;
+    // Of whole blocks; the volume's last one may be short.
+    const std::uint64_t whole_end = end == size() ? end : end / kBlockUnit * kBlockUnit;
     if (request.kind == ExportRequestKind::write) {
         for (std::uint64_t at = begin; at < end;) {
             Op& op = task.add_piece();
@@ -199,15 +202,15 @@ void ReplicaExport::change(Task& task) noexcept {
         }
     } else if (request.kind == ExportRequestKind::trim) {
         // What is no whole block stays as it is.
-        if (up(begin) < down(end)) add_range(task, up(begin), down(end), FALLOC_FL_PUNCH_HOLE);
-    } else if (up(begin) >= down(end)) {
+        if (up(begin) < whole_end) add_range(task, up(begin), whole_end, FALLOC_FL_PUNCH_HOLE);
+    } else if (up(begin) >= whole_end) {
         add_zeros(task, begin, std::min(up(begin), end));
         add_zeros(task, std::min(up(begin), end), end);
     } else {
         add_zeros(task, begin, up(begin));
-        add_range(task, up(begin), down(end),
+        add_range(task, up(begin), whole_end,
                   request.no_hole ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
-        add_zeros(task, down(end), end);
+        add_zeros(task, whole_end, end);
     }
     if (!task.has_pieces()) {
         request.fua ? sync(task) : loop_.post([this, &task] { finish(task, Status()); });

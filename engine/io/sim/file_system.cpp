@@ -128,6 +128,17 @@ Result<Inode*> FileSystem::make(Inode& directory, std::string_view name, const N
     return made;
 }
 
+Inode& FileSystem::make_device(Inode& directory, std::string_view name, const NewDevice& what,
+                               WallTime now) noexcept {
+    auto made = make(directory, name, {S_IFBLK | 0600, what.special_device, {}}, now);
+    GEMEL_ASSERT(made.ok() && what.logical_block != 0 && what.size % what.logical_block == 0);
+    Inode& device = *made.value();
+    device.logical_block = what.logical_block;
+    device.data.size = what.size;
+    sync_all();
+    return device;
+}
+
 Result<Inode*> FileSystem::make_unnamed(Inode& directory, std::uint32_t mode, bool may_be_linked,
                                         WallTime now) noexcept {
     if (directory.directory == nullptr) return error(ENOTDIR);
@@ -328,7 +339,7 @@ void FileSystem::closed(Inode& inode) noexcept {
 // may still bring it back.
 void FileSystem::release_if_gone(Inode& inode) noexcept {
     if (!inode.is_gone()) return;
-    pages_used_ -= inode.content.page_count();
+    if (inode.logical_block == 0) pages_used_ -= inode.content.page_count();
     --inode_count_;
     free_if_gone(inode.number);
 }

@@ -69,6 +69,14 @@ class FileSystem {
                         WallTime now) noexcept;
     Result<Inode*> make_unnamed(Inode& directory, std::uint32_t mode, bool may_be_linked,
                                 WallTime now) noexcept;
+    // A block device, durable; its content takes none of this file system's space.
+    struct NewDevice {
+        std::uint64_t special_device = 0;
+        std::uint64_t size = 0;  // bytes, a multiple of logical_block
+        std::uint32_t logical_block = 512;
+    };
+    Inode& make_device(Inode& directory, std::string_view name, const NewDevice& what,
+                       WallTime now) noexcept;
     Status link(Inode& inode, Inode& directory, std::string_view name, WallTime now) noexcept;
     Status unlink(Inode& directory, std::string_view name, bool removes_directory,
                   WallTime now) noexcept;
@@ -81,6 +89,7 @@ class FileSystem {
               std::vector<DirectoryEntry>& entries) noexcept;
 
     // --- Content -----------------------------------------------------------------------------
+    // EINVAL: a transfer of a device that is no multiple of its block.
     Result<std::size_t> read(Inode& file, MutableBytes buffer, std::uint64_t offset) noexcept;
     Result<std::size_t> write(Inode& file, Bytes data, std::uint64_t offset, WallTime now) noexcept;
     Status truncate(Inode& file, std::uint64_t size, WallTime now) noexcept;
@@ -126,6 +135,8 @@ class FileSystem {
     static constexpr std::uint64_t kFileSizeMax = std::uint64_t{1} << 44;  // ext4's with 4 KiB
 
     Result<Inode*> new_inode(const Inode& directory, const NewInode& what, WallTime now) noexcept;
+    Result<std::size_t> write_device(Inode& device, Bytes data, std::uint64_t offset) noexcept;
+    Status zero_device(Inode& device, int mode, std::uint64_t offset, std::uint64_t size) noexcept;
     Status check_new_name(Inode& directory, std::string_view name) noexcept;
     Status check_rename(RenameEnd source, RenameEnd target, Inode& moved, Inode* replaced,
                         unsigned flags) noexcept;

@@ -21,6 +21,12 @@ constexpr std::size_t kXattrSizeMax = 65536;
 
 Status error(int number) noexcept { return Status::from_errno(number); }
 
+// Whether a transfer is one that a block device takes with O_DIRECT; anything else has no blocks.
+bool fits(const Inode& file, std::uint64_t offset, std::uint64_t size) noexcept {
+    const std::uint32_t block = file.logical_block;
+    return block == 0 || (offset % block == 0 && size % block == 0);
+}
+
 }  // namespace
 
 std::uint64_t FileSystem::pages_free() const noexcept {
@@ -59,6 +65,7 @@ void FileSystem::content_changed(Inode& file, WallTime now) noexcept {
 
 Result<std::size_t> FileSystem::read(Inode& file, MutableBytes buffer,
                                      std::uint64_t offset) noexcept {
+    if (!fits(file, offset, buffer.size())) return error(EINVAL);
     if (offset >= file.data.size) return std::size_t{0};
     const std::size_t size = std::min<std::uint64_t>(buffer.size(), file.data.size - offset);
     if (prng_.one_in(16)) evict_lost_pages(file);
@@ -66,9 +73,32 @@ Result<std::size_t> FileSystem::read(Inode& file, MutableBytes buffer,
     return size;
 }
 
+Result<std::size_t> FileSystem::write_device(Inode& device, Bytes data,
+                                             std::uint64_t offset) noexcept {
+    if (!fits(device, offset, data.size())) return error(EINVAL);
+    if (offset >= device.data.size) return error(ENOSPC);
+    const std::uint64_t size = std::min<std::uint64_t>(data.size(), device.data.size - offset);
+    touch_data(device);
+    device.content.write(offset, data.first(size), prng_);
+    return size;
+}
+
+// As blkdev_fallocate of Linux (block/fops.c): nothing beyond the end, the size stays.
+Status FileSystem::zero_device(Inode& device, int mode, std::uint64_t offset,
+                               std::uint64_t size) noexcept {
+    const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+    if (kind != FALLOC_FL_PUNCH_HOLE && kind != FALLOC_FL_ZERO_RANGE) return error(EOPNOTSUPP);
+    if (!fits(device, offset, size) || size == 0) return error(EINVAL);
+    if (offset > device.data.size || size > device.data.size - offset) return error(EINVAL);
+    touch_data(device);
+    device.content.zero(offset, offset + size, kind == FALLOC_FL_ZERO_RANGE, prng_);
+    return {};
+}
+
 Result<std::size_t> FileSystem::write(Inode& file, Bytes data, std::uint64_t offset,
                                       WallTime now) noexcept {
     if (data.empty()) return std::size_t{0};
+    if (file.logical_block != 0) return write_device(file, data, offset);
     if (offset >= kFileSizeMax) return error(EFBIG);
     std::uint64_t size = std::min<std::uint64_t>(data.size(), kFileSizeMax - offset);
     size = file.content.writable(offset, size, pages_free());
@@ -96,6 +126,7 @@ Status FileSystem::truncate(Inode& file, std::uint64_t size, WallTime now) noexc
 
 Status FileSystem::allocate(Inode& file, int mode, std::uint64_t offset, std::uint64_t size,
                             WallTime now) noexcept {
+    if (file.logical_block != 0) return zero_device(file, mode, offset, size);
     const bool keeps_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
     const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
     if (mode == FALLOC_FL_COLLAPSE_RANGE || mode == FALLOC_FL_INSERT_RANGE) {
@@ -150,6 +181,7 @@ Result<std::uint64_t> FileSystem::seek(const Inode& file, std::uint64_t offset,
     if (whence != SEEK_DATA && whence != SEEK_HOLE) return error(EINVAL);
     const std::uint64_t size = file.data.size;
     if (offset >= size) return error(ENXIO);
+    if (file.logical_block != 0) return whence == SEEK_HOLE ? size : offset;
     if (whence == SEEK_HOLE) return file.content.next_hole(offset, size);
     const std::uint64_t found = file.content.next_data(offset, size);
     if (found == size) return error(ENXIO);
@@ -167,7 +199,7 @@ FileStat FileSystem::stat(const Inode& inode) const noexcept {
     stat.gid = inode.meta.gid;
     stat.link_count = inode.names;
     stat.special_device = inode.special_device;
-    stat.size = inode.data.size;
+    stat.size = inode.logical_block == 0 ? inode.data.size : 0;
     if (inode.directory != nullptr) {
         stat.link_count = inode.names == 0 ? 0 : 2 + inode.directory->subdirectories;
         stat.size = kPageSize;

@@ -51,6 +51,9 @@ struct Inode {
     std::optional<InodeData> durable_data;  // what the disk has, where it differs
     WallTime born;
     std::uint64_t special_device = 0;
+    // Of a block device that is there: what transfers must be multiples of. 0: a node without one.
+    std::uint32_t logical_block = 0;
+    bool is_claimed = false;  // opened with O_EXCL, as long as that is open
     Content content;
     ByteBuffer link_target;
     std::unique_ptr<Directory> directory;

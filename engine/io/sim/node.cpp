@@ -6,6 +6,8 @@
 #include "engine/io/sim/loop.hpp"
 
 #include <algorithm>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <utility>
 
 namespace gemel::sim {
@@ -171,6 +173,46 @@ Node::Place Node::find(std::string_view absolute_path) noexcept {
 void Node::make_directories(std::string_view absolute_path) noexcept {
     const Place place = find(absolute_path);
     place.file_system->make_directories(place.path, wall_now());
+}
+
+Inode& Node::directory_at(std::string_view absolute_path) noexcept {
+    const Place place = find(absolute_path);
+    Inode* at = &place.file_system->root();
+    for (std::string_view rest = place.path; !rest.empty();) {
+        const std::string_view part = rest.substr(0, rest.find('/'));
+        rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+        if (!part.empty()) at = place.file_system->lookup(*at, part).value();
+    }
+    return *at;
+}
+
+Inode& Node::attach_device(const DeviceOptions& options) noexcept {
+    constexpr unsigned kMajor = 259;
+    const unsigned number = ++devices_;
+    const std::string facts =
+        "/sys/dev/block/" + std::to_string(kMajor) + ":" + std::to_string(number);
+    make_directories(options.directory);
+    make_directories(facts + "/queue");
+    FileSystem& sys = *find(facts).file_system;
+    const auto say = [&](const std::string& where, std::string_view name, const std::string& text) {
+        const auto file = sys.make(directory_at(where), name, {S_IFREG | 0444, 0, {}}, wall_now());
+        GEMEL_ASSERT(file.ok() && sys.write(*file.value(), as_bytes(text), 0, wall_now()).ok());
+    };
+    say(facts, "size", std::to_string(options.size / 512));
+    say(facts, "diskseq", std::to_string(number));
+    say(facts + "/queue", "logical_block_size", std::to_string(options.logical_block));
+    if (!options.serial.empty()) say(facts, "serial", options.serial);
+    sys.sync_all();
+    return find(options.directory)
+        .file_system->make_device(directory_at(options.directory), options.name,
+                                  {makedev(kMajor, number), options.size, options.logical_block},
+                                  wall_now());
+}
+
+void Node::detach_device(const std::string& directory, std::string_view name) noexcept {
+    FileSystem& files = *find(directory).file_system;
+    GEMEL_ASSERT(files.unlink(directory_at(directory), name, false, wall_now()).ok());
+    files.sync_all();
 }
 
 void Node::set_disk_stuck(bool stuck) noexcept {

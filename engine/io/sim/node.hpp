@@ -121,6 +121,18 @@ class Node final {
     [[nodiscard]] Place find(std::string_view absolute_path) noexcept;
     // mkdir -p, durable: for the roots that a test needs.
     void make_directories(std::string_view absolute_path) noexcept;
+    // Attaches a block device as `name` in a directory, with what /sys says of it ("serial": its
+    // number, none if empty). Each attachment has a sequence number of its own. Returns its inode.
+    struct DeviceOptions {
+        std::string directory = "/dev";
+        std::string name;
+        std::uint64_t size = 0;
+        std::uint32_t logical_block = 512;
+        std::string serial;
+    };
+    Inode& attach_device(const DeviceOptions& options) noexcept;
+    // Its node goes, and what it held.
+    void detach_device(const std::string& directory, std::string_view name) noexcept;
     [[nodiscard]] FileSystem& disk(std::size_t index = 0) noexcept { return *mounts_[index].disk; }
     // Consulted at each call of the process's Vfs; stays the caller's; null: no faults.
     void set_fault_policy(FaultPolicy* policy) noexcept { fault_policy_ = policy; }
@@ -164,6 +176,8 @@ class Node final {
         std::string path;  // "" for "/", else "/state"
         std::unique_ptr<FileSystem> disk;
     };
+    // Requires: it exists.
+    Inode& directory_at(std::string_view absolute_path) noexcept;
     void end_process(bool power) noexcept;
     void make_loop();
 
@@ -186,6 +200,7 @@ class Node final {
     std::unique_ptr<Program> program_;
     std::function<void()> on_end_;
     bool bare_ = false;
+    unsigned devices_ = 0;  // attached so far
     std::vector<std::unique_ptr<SimLoop>> dead_bare_loops_;
 };
 

@@ -86,12 +86,16 @@ Result<SimVfs::OpenFile*> SimVfs::enter_transfer(VfsCall call, Fd file,
     const bool allowed = call == VfsCall::read ? can_read(open->flags) : can_write(open->flags);
     if (!allowed) return error(EBADF);
     if (open->inode->directory != nullptr) return error(EISDIR);
-    if (!S_ISREG(open->inode->meta.mode)) return error(ESPIPE);
+    const bool has_blocks = open->inode->logical_block != 0;
+    if (!S_ISREG(open->inode->meta.mode) && !has_blocks) return error(ESPIPE);
     if (transfer.offset > INT64_MAX) return error(EINVAL);
     const VfsFault fault =
         fault_of({call, open->file_system, number, transfer.offset, transfer.size});
     if (fault.error != 0) return error(fault.error);
-    if (fault.size_max != 0) transfer.size = std::min(transfer.size, fault.size_max);
+    // A device moves whole blocks, or fails.
+    if (fault.size_max != 0 && !has_blocks) {
+        transfer.size = std::min(transfer.size, fault.size_max);
+    }
     return open;
 }
 
@@ -117,7 +121,14 @@ Result<Fd> SimVfs::open_inode(FileSystem& file_system, Inode& inode, int flags) 
     if ((flags & O_DIRECTORY) != 0 && type != S_IFDIR) return error(ENOTDIR);
     if (is_path_only(flags)) return add(file_system, inode, O_PATH);
     if (type == S_IFLNK) return error(ELOOP);
-    if (type == S_IFSOCK || type == S_IFBLK || type == S_IFCHR) return error(ENXIO);
+    const bool is_device = type == S_IFBLK && inode.logical_block != 0;
+    if (type == S_IFSOCK || type == S_IFCHR || (type == S_IFBLK && !is_device)) return error(ENXIO);
+    if (is_device && (flags & O_EXCL) != 0) {
+        if (inode.is_claimed) return error(EBUSY);
+        auto claimed = add(file_system, inode, flags);
+        inode.is_claimed = claimed.ok();
+        return claimed;
+    }
     if (type == S_IFDIR && can_write(flags)) return error(EISDIR);
     if (type == S_IFREG && (flags & O_TRUNC) != 0 && can_write(flags)) {
         GEMEL_TRY(file_system.truncate(inode, 0, now()));
@@ -209,10 +220,15 @@ void SimVfs::close(Fd file) noexcept {
     OpenFile* open = find(file);
     if (!count_call(VfsCall::close, open == nullptr ? 0 : open->inode->number)) return;
     GEMEL_ASSERT(open != nullptr);  // closed twice: somebody else's descriptor next time
-    open->file_system->closed(*open->inode);
+    let_go(*open);
     *open = {};
     free_.push_back(file.value);
     --open_count_;
+}
+
+void SimVfs::let_go(OpenFile& open) noexcept {
+    if ((open.flags & O_EXCL) != 0) open.inode->is_claimed = false;
+    open.file_system->closed(*open.inode);
 }
 
 // A few stay open, so that what a removed file held is not back when it is wanted.
@@ -240,7 +256,7 @@ void SimVfs::close_oldest() noexcept {
 void SimVfs::release_all() noexcept {
     closed_later_.clear();
     for (OpenFile& open : files_) {
-        if (open.file_system != nullptr) open.file_system->closed(*open.inode);
+        if (open.file_system != nullptr) let_go(open);
     }
     files_.clear();
     free_.clear();
@@ -289,7 +305,7 @@ Status SimVfs::allocate(Fd file, int mode, std::uint64_t offset, std::uint64_t s
     if (!entered.ok()) return entered.status();
     OpenFile& open = *entered.value();
     if (!can_write(open.flags)) return error(EBADF);
-    if (!S_ISREG(open.inode->meta.mode)) return error(ENODEV);
+    if (!S_ISREG(open.inode->meta.mode) && open.inode->logical_block == 0) return error(ENODEV);
     return open.file_system->allocate(*open.inode, mode, offset, size, now());
 }
 

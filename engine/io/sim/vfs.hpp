@@ -4,7 +4,8 @@
 // at any chosen call (Node::die_at_vfs_call), which then and for ever answers cancelled.
 //
 // Where Linux would wait or follow, it does not: a FIFO opens at once (reading it through the
-// loop waits for ever, until cancelled), devices and sockets answer ENXIO.
+// loop waits for ever, until cancelled), sockets, character devices and nodes of block devices
+// that are not there answer ENXIO. O_EXCL without O_CREAT claims a block device.
 #pragma once
 
 #include "engine/io/sim/fault_policy.hpp"
@@ -110,6 +111,7 @@ class SimVfs final : public Vfs {
     Result<Fd> create(OpenFile& directory, std::string_view name, int flags, mode_t mode) noexcept;
     Status make(Fd parent, std::string_view name, const FileSystem::NewInode& what) noexcept;
     Status sync_as(VfsCall call, Fd file) noexcept;
+    void let_go(OpenFile& open) noexcept;
     void close_oldest() noexcept;
     [[nodiscard]] WallTime now() const noexcept;
 

@@ -71,6 +71,16 @@ struct alignas(file_handle) HandleBuffer {
 };
 static_assert(offsetof(HandleBuffer, handle) == offsetof(file_handle, f_handle));
 
+// A block device is all data, but does not say so (blkdev_llseek of Linux knows no SEEK_DATA).
+Result<std::uint64_t> seek_in_device(Fd file, std::uint64_t offset, int whence) noexcept {
+    const off_t size = ::lseek(file.value, 0, SEEK_END);
+    struct stat what {};
+    if (size == -1 || ::fstat(file.value, &what) == -1) return last_error();
+    if (!S_ISBLK(what.st_mode)) return Status::from_errno(EINVAL);
+    if (offset >= static_cast<std::uint64_t>(size)) return Status::from_errno(ENXIO);
+    return whence == SEEK_HOLE ? static_cast<std::uint64_t>(size) : offset;
+}
+
 }  // namespace
 
 PosixVfs::PosixVfs() noexcept { ::umask(0); }
@@ -164,6 +174,7 @@ Status PosixVfs::allocate(Fd file, int mode, std::uint64_t offset, std::uint64_t
 Result<std::uint64_t> PosixVfs::seek(Fd file, std::uint64_t offset, int whence) noexcept {
     GEMEL_ASSERT(whence == SEEK_DATA || whence == SEEK_HOLE);
     const off_t found = ::lseek(file.value, offset_of(offset), whence);
+    if (found == -1 && errno == EINVAL) return seek_in_device(file, offset, whence);
     if (found == -1) return last_error();
     return static_cast<std::uint64_t>(found);
 }

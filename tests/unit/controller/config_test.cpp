@@ -171,6 +171,11 @@ const Mistake kValues[] = {
              "backing = \"/x\"\nsize = \"6KiB\"\n",
      {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a multiple of 4KiB, and at most "
       "1024TiB"}},
+    {"block_volume_on_a_device_of_an_odd_size",
+     kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\n[[mirror.vm.block]]\nname = \"d\"\n"
+             "backing = \"/dev/sdb1\"\nsize = \"4.2KiB\"\n",
+     {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a multiple of 512 bytes, and at most "
+      "1024TiB"}},
     {"block_volumes_in_each_others_way",
      kHead + kMirror +
          "[[mirror.db.block]]\nname = \"d\"\nbacking = \"/srv/db/x\"\nsize = \"4KiB\"\n"

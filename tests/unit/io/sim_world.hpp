@@ -24,6 +24,7 @@ class SimWorld final : public World {
     Fd directory() override { return directory_; }
     bool is_privileged() override { return true; }
     void run_until(const std::function<bool()>& condition) override;
+    sim::Node& node() { return loop_.node(); }
 
    private:
     sim::World world_;

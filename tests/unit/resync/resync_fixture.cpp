@@ -132,7 +132,7 @@ void Side::open(const Uuid& volume) {
     volumes.push_back(std::move(opened).value());
     if (block_size != 0) {
         const ScopedFd parent(loop->vfs(), open_directory(*this, "/state"));
-        auto block = BlockVolume::open(*loop, parent.get(), "disk", {Uuid{{5, 5}}, block_size});
+        auto block = BlockVolume::open(*loop, parent.get(), "disk", {Uuid{{5, 5}}, block_size, {}});
         ASSERT_TRUE(block.ok()) << block.status().to_string();
         volumes.push_back(std::move(block).value());
     }

@@ -48,7 +48,7 @@ class BlockVolumeTest : public WorldTest {
         volume_ = open(kId, kSize).value();
     }
     Result<std::unique_ptr<BlockVolume>> open(const Uuid& id, std::uint64_t size) {
-        return BlockVolume::open(loop(), directory(), "disk", {id, size});
+        return BlockVolume::open(loop(), directory(), "disk", {id, size, {directory(), 0}});
     }
     static Op write_op(std::uint64_t offset, Bytes data) {
         Op op;
@@ -187,13 +187,19 @@ TEST_P(BlockVolumeTest, GrowsAndNeverShrinks) {
     volume_.reset();
     EXPECT_EQ(open(kId, kSize / 2).status().code(), Code::too_large);
     volume_ = open(kId, 2 * kSize).value();
+    ASSERT_TRUE(volume_->confirm_identity().ok());
     EXPECT_EQ(read(0, 4), "kept");
     EXPECT_EQ(read(2 * kSize - 8, 8), std::string(8, '\0'));
+    volume_.reset();
+    // From here on the record says it.
+    volume_ = open(kId, kSize).value();
+    EXPECT_EQ(volume_->size(), 2 * kSize);
 }
 
 TEST_P(BlockVolumeTest, SaysWhoseItIsAndThatItWasRestored) {
-    EXPECT_EQ(BlockVolume::volume_id_of(vfs(), directory(), "disk").value(), kId);
-    EXPECT_TRUE(BlockVolume::volume_id_of(vfs(), directory(), "nothing").value().is_none());
+    ASSERT_TRUE(volume_->confirm_identity().ok());
+    EXPECT_EQ(BlockVolume::volume_id_of(loop(), directory(), "disk", {}).value(), kId);
+    EXPECT_TRUE(BlockVolume::volume_id_of(loop(), directory(), "nothing", {}).value().is_none());
     volume_.reset();
     EXPECT_EQ(open(Uuid{{8}}, kSize).status().code(), Code::foreign);
     volume_ = open({}, kSize).value();
@@ -203,11 +209,15 @@ TEST_P(BlockVolumeTest, SaysWhoseItIsAndThatItWasRestored) {
     const ScopedFd copy = open_file("copy");
     const Identity identity = read_identity(vfs(), volume_->data_fd(kBlockObject).value()).value();
     ASSERT_TRUE(write_identity(vfs(), copy.get(), identity).ok());
-    auto restored = BlockVolume::open(loop(), directory(), "copy", {kId, kSize});
-    ASSERT_TRUE(restored.ok());
-    EXPECT_TRUE(restored.value()->was_restored());
-    restored = BlockVolume::open(loop(), directory(), "copy", {kId, kSize});
-    EXPECT_FALSE(restored.value()->was_restored());
+    const auto open_copy = [&] {
+        return BlockVolume::open(loop(), directory(), "copy", {kId, kSize, {}}).value();
+    };
+    // As long as nobody has noted it.
+    EXPECT_TRUE(open_copy()->was_restored());
+    auto restored = open_copy();
+    EXPECT_TRUE(restored->was_restored());
+    ASSERT_TRUE(restored->confirm_identity().ok());
+    EXPECT_FALSE(open_copy()->was_restored());
 }
 
 TEST_P(BlockVolumeTest, AnotherIdIsDurableInTheFile) {
@@ -218,7 +228,7 @@ TEST_P(BlockVolumeTest, AnotherIdIsDurableInTheFile) {
 
 TEST_P(BlockVolumeTest, ADirectoryIsNoBacking) {
     ASSERT_TRUE(vfs().make_directory(directory(), "d", 0700).ok());
-    EXPECT_FALSE(BlockVolume::open(loop(), directory(), "d", {kId, kSize}).ok());
+    EXPECT_FALSE(BlockVolume::open(loop(), directory(), "d", {kId, kSize, {}}).ok());
 }
 
 }  // namespace
