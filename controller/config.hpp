@@ -59,6 +59,7 @@ struct MirrorConfig {
     std::array<std::string, 2> nodes;      // the first is preferred at the very first start
     std::vector<std::string> directories;  // absolute, normalized, neither equal nor nested
     std::vector<BlockConfig> blocks;       // a mirror has at least one of either
+    std::optional<SocketAddress> listen;   // of NBD over TCP; may be every address of a node
     std::vector<std::string> exclude;      // globs; kept per node, not replicated
     SyncMode sync = SyncMode::write;
     Duration sync_interval = Duration::seconds(1);

@@ -219,6 +219,24 @@ void check_addresses(ConfigDraft& draft) {
     }
 }
 
+// Each mirror has its own server.
+void check_listeners(ConfigDraft& draft) {
+    std::map<SocketAddress, std::string> owners;
+    for (const NodeConfig& node : draft.config.nodes) {
+        for (const SocketAddress& link : node.links) {
+            owners.emplace(link, "a link of node '" + node.name + "'");
+        }
+    }
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        if (!mirror.listen) continue;
+        const auto [found, is_new] =
+            owners.emplace(*mirror.listen, "where mirror '" + mirror.name + "' listens");
+        if (is_new) continue;
+        draft.error_at("mirror." + mirror.name + ".listen",
+                       "'" + mirror.listen->to_string() + "' is " + found->second + " already");
+    }
+}
+
 void check_key_file(ConfigDraft& draft) {
     const std::string& path = draft.config.key_file;
     if (!path.starts_with('/') || access(path.c_str(), F_OK) == 0) return;
@@ -239,6 +257,7 @@ void check_config(ConfigDraft& draft, const ConfigContext& context) {
     check_directories(draft, context);
     check_blocks(draft, context);
     check_addresses(draft);
+    check_listeners(draft);
     if (context.check_key_file) check_key_file(draft);
 }
 

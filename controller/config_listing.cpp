@@ -68,6 +68,7 @@ ConfigListing config_listing(const Config& config, const MirrorConfig& mirror) {
         listing.emplace_back(of + ".size", std::to_string(block.size));
     }
     if (!blocks.empty()) listing.emplace_back(own + "block", join(blocks));
+    if (mirror.listen) listing.emplace_back(own + "listen", mirror.listen->to_string());
     for (const std::string& name : mirror.nodes) {
         const NodeConfig* node = config.find_node(name);
         GEMEL_ASSERT(node != nullptr);

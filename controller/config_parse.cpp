@@ -210,6 +210,26 @@ void read_application(ConfigReader& reader, MirrorConfig& mirror) {
     }
 }
 
+void read_listen(ConfigReader& reader, const std::string& path, MirrorConfig& mirror,
+                 ConfigDraft& draft) {
+    const std::optional<std::string> text = reader.text("listen");
+    if (!text) return;
+    // Not as a link's: who serves may do so on all its addresses.
+    const Result<SocketAddress> address = SocketAddress::parse(*text);
+    if (!address.ok() || address->port == 0) {
+        reader.error("listen", reader.name("listen") +
+                                   " has to be a numeric address with a port, like "
+                                   "\"10.0.0.50:10809\" or \"[::]:10809\", not '" +
+                                   *text + "'");
+    } else if (!reader.has("block")) {
+        draft.error_at(path + ".listen", reader.name("listen") +
+                                             " is for block volumes, and mirror '" + mirror.name +
+                                             "' has none");
+    } else {
+        mirror.listen = address.value();
+    }
+}
+
 void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
     check_name(draft, entry.key, entry.place, "mirror");
     const std::string path = "mirror." + entry.key;
@@ -222,6 +242,7 @@ void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
     read_sync(reader, mirror);
     read_application(reader, mirror);
     read_foreign_writes(reader, mirror);
+    read_listen(reader, path, mirror, draft);
     const ConfigValue* checks = reader.table_list("check");
     const ConfigValue* blocks = reader.table_list("block");
     if (!reader.has("block")) reader.require("directories");

@@ -40,7 +40,8 @@ Connection::~Connection() {
     }
 }
 
-void Connection::start() noexcept {
+void Connection::start(bool own_socket) noexcept {
+    if (own_socket) negotiation_.use_short_names();
     stream_->set_pulling_handler(*this);
     negotiation_.greet(scratch_);
     send();

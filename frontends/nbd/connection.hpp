@@ -57,7 +57,8 @@ class Connection final : public ListLink, StreamHandler {
                const std::vector<Export*>& exports, const ConnectionLimits& limits) noexcept;
     ~Connection();
 
-    void start() noexcept;
+    // `own_socket`: of the one export.
+    void start(bool own_socket) noexcept;
     // Takes nothing any more; ends when what is in flight has come back and been answered.
     void finish() noexcept;
     // The export in use; null before transmission.

@@ -104,7 +104,8 @@ class Export {
    public:
     virtual ~Export() = default;
 
-    // As clients ask for it, at most 255 bytes of UTF-8: the volume's name.
+    // As clients ask for it at an address, at most 255 bytes of UTF-8: MIRROR/VOLUME. At a socket
+    // of its own it is what follows the last slash.
     [[nodiscard]] virtual std::string name() const = 0;
     // A line for people, at most 255 bytes; may be empty.
     [[nodiscard]] virtual std::string description() const = 0;

@@ -125,10 +125,15 @@ void Negotiation::answer(Bytes data, ByteBuffer& replies) {
     refuse(OptionReply::invalid, "the option has no data", replies);
 }
 
+std::string Negotiation::name_of(const Export& exported) const {
+    const std::string whole = exported.name();
+    return short_names_ ? whole.substr(whole.rfind('/') + 1) : whole;
+}
+
 Export* Negotiation::find(std::string_view name) const noexcept {
     if (name.empty()) return exports_.size() == 1 ? exports_.front() : nullptr;
     for (Export* exported : exports_) {
-        if (exported->name() == name) return exported;
+        if (exported->name() == name || name_of(*exported) == name) return exported;
     }
     return nullptr;
 }
@@ -165,7 +170,7 @@ void Negotiation::list(Bytes data, ByteBuffer& replies) {
     for (const Export* exported : exports_) {
         // A client that looks at all that is listed takes a refusal for a failure of its own.
         if (!exported->refusal().empty()) continue;
-        const std::string name = exported->name();
+        const std::string name = name_of(*exported);
         ByteBuffer entry;
         WireWriter writer(entry);
         writer.put(static_cast<std::uint32_t>(name.size()));
@@ -213,7 +218,7 @@ void Negotiation::inform(Bytes data, ByteBuffer& replies) {
         description_wanted |= item == Info::description;
     }
     if (name_wanted) {
-        send(Info::name, [&](WireWriter& writer) { writer.text(exported->name()); });
+        send(Info::name, [&](WireWriter& writer) { writer.text(name_of(*exported)); });
     }
     if (description_wanted) {
         send(Info::description, [&](WireWriter& writer) { writer.text(exported->description()); });

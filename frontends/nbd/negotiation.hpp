@@ -11,6 +11,7 @@
 #include "frontends/nbd/export.hpp"
 #include "frontends/nbd/protocol.hpp"
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,9 @@ class Negotiation {
     // Requires: `exports` outlives it; may change between two calls.
     explicit Negotiation(const std::vector<Export*>& exports) noexcept : exports_(exports) {}
 
+    // The export has the socket to itself: its name there is what follows the last slash, and the
+    // whole one is understood.
+    void use_short_names() noexcept { short_names_ = true; }
     // What the server says first.
     void greet(ByteBuffer& replies);
     // Takes at most one message from the front of `input`, appends the replies to it, and returns
@@ -68,6 +72,7 @@ class Negotiation {
     // The export of this name, if it may be used; else the option has been answered.
     Export* find(std::string_view name, ByteBuffer& replies);
     [[nodiscard]] Export* find(std::string_view name) const noexcept;
+    [[nodiscard]] std::string name_of(const Export& exported) const;
     void reply(OptionReply type, Bytes data, ByteBuffer& replies) const;
     void refuse(OptionReply type, std::string_view text, ByteBuffer& replies) const;
 
@@ -75,6 +80,7 @@ class Negotiation {
     State state_ = State::haggling;
     Agreement agreement_;
     Export* contexts_of_ = nullptr;  // the export that agreement_.contexts were chosen for
+    bool short_names_ = false;
     bool has_flags_ = false;
     bool no_zeroes_ = false;
     Option option_{};               // being answered

@@ -2,14 +2,19 @@
 #include "frontends/nbd/server.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace gemel {
 
 using nbd::Connection;
 
+namespace {
+constexpr Duration kAddressInterval = Duration::milliseconds(250);
+}
+
 NbdServer::NbdServer(Loop& loop, LogSink& log, const NbdLimits& limits) noexcept
-    : loop_(loop), log_(log), limits_(limits) {}
+    : loop_(loop), log_(log), limits_(limits), address_timer_(loop, [this] { open_waiting(); }) {}
 
 NbdServer::~NbdServer() {
     for (const auto& offer : offers_) offer->exported->set_events(nullptr);
@@ -47,14 +52,31 @@ Status NbdServer::open(Endpoint& endpoint, const std::string& path) noexcept {
     Network& network = loop_.network();
     auto listener = endpoint.address.has_value() ? network.listen(*endpoint.address, endpoint)
                                                  : network.listen_local(path, endpoint);
-    if (!listener.ok()) return listener.status();
-    endpoint.listener = std::move(listener).value();
+    if (listener.ok()) {
+        endpoint.listener = std::move(listener).value();
+        return Status();
+    }
+    if (!endpoint.address.has_value() || !listener.status().is_errno(EADDRNOTAVAIL)) {
+        return listener.status();
+    }
+    if (!address_timer_.is_running()) address_timer_.start(kAddressInterval);
     return Status();
+}
+
+// Once open, a socket stays bound to its address while that comes and goes.
+void NbdServer::open_waiting() noexcept {
+    for (const auto& endpoint : endpoints_) {
+        if (endpoint->listener != nullptr || endpoint->exports.empty()) continue;
+        const Status opened = open(*endpoint, {});
+        if (opened.ok()) continue;
+        log_.log(LogLevel::error, "NBD: can't listen on " + endpoint->address->to_string() + ": " +
+                                      opened.to_string());
+    }
 }
 
 NbdServer::Endpoint* NbdServer::endpoint_at(const SocketAddress& address) noexcept {
     for (const auto& endpoint : endpoints_) {
-        if (endpoint->address == address && endpoint->listener != nullptr) return endpoint.get();
+        if (endpoint->address == address && !endpoint->exports.empty()) return endpoint.get();
     }
     return nullptr;
 }
@@ -82,7 +104,7 @@ void NbdServer::accept(Endpoint& endpoint, std::unique_ptr<Stream> stream) noexc
     auto connection = std::make_unique<Connection>(loop_, log_, owner, std::move(stream),
                                                    endpoint.exports, limits_.connection);
     connections_.push_back(*connection);
-    connection.release()->start();
+    connection.release()->start(!endpoint.address.has_value());
 }
 
 // Those in their handshake, too: they may have been told of it.

@@ -33,8 +33,10 @@ class NbdServer final : nbd::ConnectionOwner {
     NbdServer& operator=(const NbdServer&) = delete;
 
     // Offers the export at a path (as Network::listen_local), and at an address if there is one;
-    // several exports may share an address, their names must differ then. Fails where listening
-    // does; then nothing has changed. Requires: not offered; it lives until it is withdrawn.
+    // several exports may share an address, their names must differ then. An address that this
+    // machine does not have (yet: it may be one that moves) is listened on as soon as it has it.
+    // Fails where listening does; then nothing has changed. Requires: not offered; it lives until
+    // it is withdrawn.
     Status offer(Export& exported, const std::string& path,
                  const std::optional<SocketAddress>& address) noexcept;
     // Ends that, and drops its clients. `done` from the loop, when nothing of it is in use any
@@ -53,7 +55,7 @@ class NbdServer final : nbd::ConnectionOwner {
         NbdServer* server = nullptr;
         std::optional<SocketAddress> address;  // or at a path
         std::vector<Export*> exports;          // empty: closed, but a client may still be leaving
-        std::unique_ptr<Listener> listener;
+        std::unique_ptr<Listener> listener;    // null: closed, or the address is not here yet
     };
     struct Offer final : ExportEvents {
         void on_size_changed() noexcept override {}  // every request is checked against the new one
@@ -72,12 +74,14 @@ class NbdServer final : nbd::ConnectionOwner {
     void accept(Endpoint& endpoint, std::unique_ptr<Stream> stream) noexcept;
     Endpoint* endpoint_at(const SocketAddress& address) noexcept;
     Status open(Endpoint& endpoint, const std::string& path) noexcept;
+    void open_waiting() noexcept;
     void drop_clients(const Export& exported) noexcept;
     void bury() noexcept;
 
     Loop& loop_;
     LogSink& log_;
     NbdLimits limits_;
+    Timer address_timer_;  // while an address is not here yet
     std::vector<std::unique_ptr<Endpoint>> endpoints_;
     std::vector<std::unique_ptr<Offer>> offers_;
     IntrusiveList<nbd::Connection> connections_;

@@ -45,13 +45,15 @@ Status MirrorFrontEnds::offer_blocks(Replica& replica, std::string& why) {
     for (std::size_t i = 0; i < mirror_.blocks.size(); ++i) {
         const BlockConfig& block = mirror_.blocks[i];
         const auto index = static_cast<std::uint16_t>(mirror_.directories.size() + i);
-        auto exported = std::make_unique<ReplicaExport>(loop_, replica, index, block.name,
-                                                        "block volume of mirror " + mirror_.name);
+        auto exported =
+            std::make_unique<ReplicaExport>(loop_, replica, index, mirror_.name + "/" + block.name,
+                                            "block volume of mirror " + mirror_.name);
         const std::string path = (directory / (block.name + ".sock")).string();
-        const Status offered = nbd_->offer(*exported, path, std::nullopt);
+        const Status offered = nbd_->offer(*exported, path, mirror_.listen);
         exports_.push_back(std::move(exported));
         if (offered.ok()) continue;
-        why = path + " can't be offered: " + offered.to_string();
+        why = path + (mirror_.listen ? " and " + mirror_.listen->to_string() : "") +
+              " can't be offered: " + offered.to_string();
         return offered;
     }
     refuse("is not served by this node yet");

@@ -176,6 +176,18 @@ const Mistake kValues[] = {
              "backing = \"/dev/sdb1\"\nsize = \"4.2KiB\"\n",
      {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a multiple of 512 bytes, and at most "
       "1024TiB"}},
+    {"listen_without_a_port",
+     kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\nlisten = \"10.0.0.50\"\n"
+             "[[mirror.vm.block]]\nname = \"d\"\nbacking = \"/x\"\nsize = \"4KiB\"\n",
+     {"g.toml:10:10: 'listen' in [mirror.vm] has to be a numeric address with a port, like "
+      "\"10.0.0.50:10809\" or \"[::]:10809\", not '10.0.0.50'"}},
+    {"listen_without_a_block_volume",
+     kHead + kMirror + "listen = \"0.0.0.0:10809\"\n",
+     {"g.toml:11:10: 'listen' in [mirror.db] is for block volumes, and mirror 'db' has none"}},
+    {"listen_where_somebody_listens",
+     kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\nlisten = \"10.0.0.1:7800\"\n"
+             "[[mirror.vm.block]]\nname = \"d\"\nbacking = \"/x\"\nsize = \"4KiB\"\n",
+     {"g.toml:10:10: '10.0.0.1:7800' is a link of node 'alpha' already"}},
     {"block_volumes_in_each_others_way",
      kHead + kMirror +
          "[[mirror.db.block]]\nname = \"d\"\nbacking = \"/srv/db/x\"\nsize = \"4KiB\"\n"

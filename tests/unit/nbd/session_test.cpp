@@ -276,9 +276,49 @@ TEST_F(SessionTest, APathThatIsTakenIsAnError) {
     serve();
     MemoryExport second(loop_, "disk1", kMiB);
     EXPECT_TRUE(server().offer(second, "/run/nbd/disk0.sock", std::nullopt).is_errno(EADDRINUSE));
-    EXPECT_TRUE(server()
-                    .offer(second, "/run/nbd/disk1.sock", sim::ipv4(10, 9, 9, 9, 1))
-                    .is_errno(EADDRNOTAVAIL));
+}
+
+TEST_F(SessionTest, AtItsOwnSocketAnExportNeedsNoMirrorsName) {
+    serve();
+    MemoryExport second(loop_, "vm1/disk1", kMiB);
+    ASSERT_TRUE(server().offer(second, "/run/nbd/disk1.sock", std::nullopt).ok());
+    for (const std::string name : {"disk1", "vm1/disk1", "vm2/disk1"}) {
+        NbdClient client(loop_.network(), "/run/nbd/disk1.sock");
+        run_until([&] { return client.is_greeted(); });
+        client.send_flags();
+        client.send_option(nbd::Option::info,
+                           NbdClient::number(static_cast<std::uint32_t>(name.size())) + name +
+                               std::string(2, '\0'));
+        const bool known = name != "vm2/disk1";
+        run_until([&] { return client.options().size() == (known ? 3U : 1U); });
+    }
+    bool done = false;
+    server().withdraw(second, [&] { done = true; });
+    run_until([&] { return done; });
+}
+
+// A virtual address, which comes with the right to serve.
+TEST_F(SessionTest, AnAddressThatComesLaterIsListenedOnThen) {
+    serve();
+    MemoryExport second(loop_, "vm1/disk1", kMiB);
+    const auto address = sim::ipv4(10, 9, 9, 9, 10809);
+    ASSERT_TRUE(server().offer(second, "/run/nbd/disk1.sock", address).ok());
+    loop_.node().add_address(address);
+    bool later = false;
+    Timer timer(loop_, [&] { later = true; });
+    timer.start(Duration::seconds(1));
+    run_until([&] { return later; });
+    NbdClient client(loop_.network(), address);
+    run_until([&] { return client.is_greeted(); });
+    client.send_flags();
+    client.send_option(nbd::Option::go,
+                       NbdClient::number(std::uint32_t{9}) + "vm1/disk1" + std::string(2, '\0'));
+    run_until([&] { return client.options().size() == 3; });
+    client.begin(false, false);
+    EXPECT_EQ(error_of(client, client.write(0, pattern(512, 1))), 0U);
+    bool done = false;
+    server().withdraw(second, [&] { done = true; });
+    run_until([&] { return done && client.is_over(); });
 }
 
 }  // namespace
