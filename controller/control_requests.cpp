@@ -17,9 +17,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr unsigned kWaitMaxS = 60;
-constexpr std::array kVerbs{ControlVerb::start, ControlVerb::stop,    ControlVerb::release,
-                            ControlVerb::swap,  ControlVerb::promote, ControlVerb::verify,
-                            ControlVerb::resync};
+constexpr std::array kVerbs{ControlVerb::start,  ControlVerb::stop,    ControlVerb::release,
+                            ControlVerb::swap,   ControlVerb::promote, ControlVerb::verify,
+                            ControlVerb::resync, ControlVerb::resize};
 
 // "/v1/status/db" -> {"v1", "status", "db"}; an empty part makes it none of ours.
 std::vector<std::string> split(std::string_view path) {
@@ -59,6 +59,14 @@ std::optional<ControlReply> parse_options(std::string_view body, ControlCommand&
     const Json json = Json::parse(body, nullptr, false);
     if (!json.is_object()) return ControlReply::error(400, "the body has to be a JSON object");
     for (const auto& [name, value] : json.items()) {
+        if (command.verb == ControlVerb::resize && name == "volume" && value.is_string()) {
+            command.volume = value.get<std::string>();
+            continue;
+        }
+        if (command.verb == ControlVerb::resize && name == "size" && value.is_number_unsigned()) {
+            command.size = value.get<std::uint64_t>();
+            continue;
+        }
         bool* option = option_of(command, name);
         if (option == nullptr || !value.is_boolean()) {
             return ControlReply::error(400, "'" + std::string(control_verb_name(command.verb)) +
@@ -75,6 +83,9 @@ std::optional<ControlReply> check_consent(const ControlCommand& command) {
         return ControlReply::error(409,
                                    "promote may lose writes that only the other node has; "
                                    "it needs {\"force\":true}");
+    }
+    if (command.verb == ControlVerb::resize && (command.volume.empty() || command.size == 0)) {
+        return ControlReply::error(400, "resize needs {\"volume\":NAME,\"size\":BYTES}");
     }
     if (command.verb == ControlVerb::resync && !command.full) {
         return ControlReply::error(400,

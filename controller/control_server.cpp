@@ -322,6 +322,8 @@ std::string_view control_verb_name(ControlVerb verb) noexcept {
             return "verify";
         case ControlVerb::resync:
             return "resync";
+        case ControlVerb::resize:
+            return "resize";
     }
     return "unknown";
 }

@@ -6,9 +6,9 @@
 //   GET  /v1/status[/MIRROR]             status_json.hpp
 //   GET  /v1/events?since=N&wait=S       events above number N, waiting at most S seconds for one
 //   GET  /v1/doctor                      doctor.hpp
-//   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync;
+//   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync resize;
 //                                        body: none or {"force":true}, {"repair":true},
-//                                        {"full":true}
+//                                        {"full":true}, {"volume":"disk0","size":BYTES}
 //
 // Every failure is {"error": "sentence"}. An own thread speaks HTTP; it hands requests to the
 // daemon's loop and suspends their connections, so that no thread waits for an answer.
@@ -27,7 +27,16 @@
 
 namespace gemel {
 
-enum class ControlVerb : std::uint8_t { start, stop, release, swap, promote, verify, resync };
+enum class ControlVerb : std::uint8_t {
+    start,
+    stop,
+    release,
+    swap,
+    promote,
+    verify,
+    resync,
+    resize,
+};
 std::string_view control_verb_name(ControlVerb verb) noexcept;
 
 struct ControlCommand {
@@ -36,6 +45,8 @@ struct ControlCommand {
     bool force = false;   // promote; always true when it arrives: the server refuses it otherwise
     bool repair = false;  // verify
     bool full = false;    // resync; always true when it arrives
+    std::string volume;   // resize: the block volume's name, and
+    std::uint64_t size = 0;  // its new size in bytes, not 0
 };
 
 struct ControlReply {

@@ -45,13 +45,15 @@ Json volume_json(const VolumeStatus& volume) {
                       {"rate_bytes_per_s", volume.resync->rate_bytes_per_s},
                       {"eta_s", optional_json(volume.resync->eta_s)}};
     }
-    return Json{{"kind", volume.kind},
-                {"name", volume.name},
-                {"path", volume.path},
-                {"sync", volume.sync},
-                {"dirty_bytes", volume.dirty_bytes},
-                {"dirty_objects", volume.dirty_objects},
-                {"resync", std::move(resync)}};
+    Json json{{"kind", volume.kind},
+              {"name", volume.name},
+              {"path", volume.path},
+              {"sync", volume.sync},
+              {"dirty_bytes", volume.dirty_bytes},
+              {"dirty_objects", volume.dirty_objects},
+              {"resync", std::move(resync)}};
+    if (volume.size_bytes != 0) json["size_bytes"] = volume.size_bytes;
+    return json;
 }
 
 Json mirror_json(const MirrorStatus& mirror) {
@@ -109,6 +111,7 @@ VolumeStatus volume_of(const Json& json) {
     volume.sync = json.at("sync").get<std::string>();
     volume.dirty_bytes = json.at("dirty_bytes").get<std::uint64_t>();
     volume.dirty_objects = json.at("dirty_objects").get<std::uint64_t>();
+    volume.size_bytes = json.value("size_bytes", std::uint64_t{0});
     if (const Json& resync = json.at("resync"); !resync.is_null()) {
         volume.resync = ResyncStatus{resync.at("done_bytes").get<std::uint64_t>(),
                                      resync.at("total_bytes").get<std::uint64_t>(),

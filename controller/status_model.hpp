@@ -62,6 +62,7 @@ struct VolumeStatus {
     std::uint64_t dirty_bytes = 0;  // what the peer lacks, as far as this node knows
     std::uint64_t dirty_objects = 0;
     std::optional<ResyncStatus> resync;
+    std::uint64_t size_bytes = 0;  // of a block volume
 };
 
 struct ApplicationStatus {

@@ -43,6 +43,8 @@ bool is_known(FrameType type) noexcept {
         case FrameType::round:
         case FrameType::round_synced:
         case FrameType::round_durable:
+        case FrameType::resize:
+        case FrameType::resized:
         case FrameType::resync_begin:
         case FrameType::resync_intents:
         case FrameType::resync_names:

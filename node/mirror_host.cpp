@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/mirror_host.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -190,6 +191,9 @@ VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
         status.name = block.name;
     }
     status.sync = sync_mode_name(mirror_.sync);
+    if (const BlockVolume* block = replica().volume(index).as_block(); block != nullptr) {
+        status.size_bytes = block->size();
+    }
     const DirtyMap& dirty = replica().dirty_map(index);
     status.dirty_objects = dirty.object_count();
     status.dirty_bytes = dirty.content_bytes();
@@ -235,6 +239,33 @@ MirrorStatus MirrorHost::status() {
     return status;
 }
 
+void MirrorHost::resize(const ControlCommand& command, std::function<void(ControlReply)> reply) {
+    const auto block =
+        std::find_if(mirror_.blocks.begin(), mirror_.blocks.end(),
+                     [&](const BlockConfig& one) { return one.name == command.volume; });
+    if (block == mirror_.blocks.end()) {
+        reply(ControlReply::error(
+            404, "mirror '" + mirror_.name + "' has no block volume '" + command.volume + "'"));
+        return;
+    }
+    const auto index =
+        static_cast<std::uint16_t>(mirror_.directories.size()) + (block - mirror_.blocks.begin());
+    replica().grow(
+        static_cast<std::uint16_t>(index), command.size,
+        [this, name = block->name, size = command.size, reply = std::move(reply)](
+            Status status, const std::string& why) {
+            if (!status.ok()) {
+                reply(ControlReply::error(409, "block volume '" + name + "' can't have " +
+                                                   std::to_string(size) + " bytes: " + why));
+                return;
+            }
+            world_.events.event(
+                mirror_.name, LogLevel::info, "resize",
+                "block volume '" + name + "' has " + std::to_string(size) + " bytes");
+            reply(ControlReply::done());
+        });
+}
+
 void MirrorHost::command(const ControlCommand& command, std::function<void(ControlReply)> reply) {
     Command verb{};
     switch (command.verb) {
@@ -256,6 +287,8 @@ void MirrorHost::command(const ControlCommand& command, std::function<void(Contr
         case ControlVerb::resync:
             verb = Command::resync_full;
             break;
+        case ControlVerb::resize:
+            return resize(command, std::move(reply));
         case ControlVerb::verify:
             reply(ControlReply::error(409, "verify is not part of this version"));
             return;

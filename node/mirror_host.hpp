@@ -71,6 +71,7 @@ class MirrorHost {
     void note_changes(const ChangeRecord& record, bool is_new, std::function<void(bool)> done);
     void react_to_changes(std::function<void(bool)> done);
     void tell_unwatched(const std::string& what, const std::string& why);
+    void resize(const ControlCommand& command, std::function<void(ControlReply)> reply);
 
     World world_;
     const Config& config_;

@@ -28,6 +28,12 @@ Status Following::on_frame(FrameType type, Bytes payload, ResyncParty* party) no
     if (failed_) return Status();
     // Sent ahead on purpose: it must not wait behind the ops whose intents it announces.
     if (type == FrameType::intend) return on_intend(payload);
+    if (sizes_.is_adopting()) {
+        // Whether it fits is judged by the size to come.
+        waiting_party_ = party;
+        queue_.push_back({type, ByteBuffer(payload.begin(), payload.end())});
+        return Status();
+    }
     if (queue_.empty()) {
         Result<bool> now = ready(type, payload, party);
         if (!now.ok()) return now.status();
@@ -82,7 +88,7 @@ void Following::request_commit(ResyncParty* party) noexcept {
 }
 
 void Following::drain(ResyncParty* party) noexcept {
-    while (!queue_.empty() && !failed_) {
+    while (!queue_.empty() && !failed_ && !sizes_.is_adopting()) {
         const std::uint64_t session = session_;
         const Queued& front = queue_.front();
         const Result<bool> now = ready(front.type, front.payload, party);
@@ -114,6 +120,9 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
             return on_round(payload);
         case FrameType::round_durable:
             return on_round_durable(payload);
+        case FrameType::resize:
+            return sizes_.on_resize(
+                payload, [this](Status status, const std::string& what) { fail(status, what); });
         case FrameType::failed: {
             Result<std::string> text = decode_failure(payload);
             if (!text.ok()) return text.status();

@@ -7,6 +7,7 @@
 
 #include "engine/mirror/op_codec.hpp"
 #include "engine/mirror/replica_context.hpp"
+#include "engine/mirror/sizes.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
 #include <deque>
@@ -17,14 +18,14 @@ namespace gemel {
 
 class Following {
    public:
-    Following(ReplicaContext& context, SyncRunner& syncs) noexcept;
+    Following(ReplicaContext& context, SyncRunner& syncs, Sizes& sizes) noexcept;
     ~Following();
 
     void begin() noexcept;
     void stop() noexcept;
     // Errors: corrupt (the caller ends the session).
     Status on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept;
-    // A change of a block volume is done, whoever asked for it.
+    // A change of a block volume is done, whoever asked for it; or a size has been taken over.
     void on_block_progress() noexcept;
     // Tells the peer that this copy can't follow any more, and applies nothing from here on.
     void fail(Status reason, std::string_view what) noexcept;
@@ -56,6 +57,7 @@ class Following {
 
     ReplicaContext& context_;
     SyncRunner& syncs_;
+    Sizes& sizes_;
     std::deque<Queued> queue_;
     std::uint64_t received_ = 0;  // number of the last op begun in this session
     std::uint64_t applied_ = 0;   // all ops up to this number have been applied

@@ -16,8 +16,8 @@ class Following::BlockRun final : public BlockChange {
     std::uint64_t session = 0;
 };
 
-Following::Following(ReplicaContext& context, SyncRunner& syncs) noexcept
-    : context_(context), syncs_(syncs) {}
+Following::Following(ReplicaContext& context, SyncRunner& syncs, Sizes& sizes) noexcept
+    : context_(context), syncs_(syncs), sizes_(sizes) {}
 
 Following::~Following() = default;
 

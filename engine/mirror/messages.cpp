@@ -6,8 +6,19 @@
 namespace gemel {
 
 namespace {
+
 constexpr std::size_t kKeySize = 8 + 4 + 2;
+
+// It ends in logs and tables: nothing that moves a terminal's cursor.
+std::string printable(Bytes payload) {
+    std::string text(as_text(payload));
+    std::replace_if(
+        text.begin(), text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return text;
 }
+
+}  // namespace
 
 void encode_intents(std::span<const IntentKey> keys, ByteBuffer& payload) {
     ByteWriter out(payload);
@@ -61,18 +72,31 @@ Result<SyncRequest> decode_sync(Bytes payload) noexcept {
     return request;
 }
 
+void encode_size(const SizeMessage& message, ByteBuffer& payload) {
+    ByteWriter out(payload);
+    out.put(message.volume);
+    out.put(message.size);
+    out.sized(std::string_view(message.refusal).substr(0, kFailureTextMax));
+}
+
+Result<SizeMessage> decode_size(Bytes payload) noexcept {
+    constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 50;
+    ByteReader in(payload);
+    SizeMessage message;
+    message.volume = in.get<std::uint16_t>();
+    message.size = in.get<std::uint64_t>();
+    message.refusal = printable(in.sized(kFailureTextMax));
+    if (!in.at_end() || message.size == 0 || message.size > kSizeMax) return Code::corrupt;
+    return message;
+}
+
 void encode_failure(std::string_view text, ByteBuffer& payload) {
     ByteWriter(payload).bytes(as_bytes(text.substr(0, kFailureTextMax)));
 }
 
 Result<std::string> decode_failure(Bytes payload) noexcept {
     if (payload.size() > kFailureTextMax) return Code::corrupt;
-    std::string text(as_text(payload));
-    // It ends in logs and tables: nothing that moves a terminal's cursor.
-    std::replace_if(
-        text.begin(), text.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-    return text;
+    return printable(payload);
 }
 
 }  // namespace gemel

@@ -34,6 +34,16 @@ struct SyncRequest {
 void encode_sync(const SyncRequest& request, ByteBuffer& payload);
 Result<SyncRequest> decode_sync(Bytes payload) noexcept;
 
+// resize: a block volume has this size from here on, on a target; or shall have it, on a secondary.
+// resized: it has; or `refusal` says why it can't, and it has the size that it had.
+struct SizeMessage {
+    std::uint16_t volume = 0;
+    std::uint64_t size = 0;
+    std::string refusal;
+};
+void encode_size(const SizeMessage& message, ByteBuffer& payload);
+Result<SizeMessage> decode_size(Bytes payload) noexcept;
+
 // failed: the sender's copy can't follow any more; a sentence for people.
 void encode_failure(std::string_view text, ByteBuffer& payload);
 Result<std::string> decode_failure(Bytes payload) noexcept;

@@ -30,6 +30,8 @@ enum class FrameType : std::uint8_t {
     round = 26,
     round_synced = 27,
     round_durable = 28,
+    resize = 29,
+    resized = 30,
     // resync
     resync_begin = 40,
     resync_intents = 41,

@@ -8,6 +8,7 @@
 #include "engine/mirror/replica_context.hpp"
 #include "engine/mirror/rounds.hpp"
 #include "engine/mirror/serving.hpp"
+#include "engine/mirror/sizes.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
 #include <memory>
@@ -23,7 +24,8 @@ class Replica::Impl final : public PeerLinkHandler {
         : context(loop, log, intents, volumes, events, options),
           syncs(context),
           serving(context, syncs),
-          following(context, syncs),
+          sizes(context, [this] { following.on_block_progress(); }),
+          following(context, syncs, sizes),
           rounds(context, syncs, [this] { return serving.take_activity(); }) {
         context.disk_failed = [this](Status status) { note_disk_failure(as_disk_failure(status)); };
         context.block_progress = [this] {
@@ -63,6 +65,7 @@ class Replica::Impl final : public PeerLinkHandler {
     ReplicaContext context;
     SyncRunner syncs;
     Serving serving;
+    Sizes sizes;
     Following following;
     Rounds rounds;
     std::unique_ptr<ResyncParty> party;
@@ -153,6 +156,8 @@ Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
             return serving.on_sync_done(payload);
         case FrameType::round_synced:
             return rounds.on_round_synced(payload);
+        case FrameType::resized:
+            return sizes.on_resized(payload);
         case FrameType::failed: {
             Result<std::string> text = decode_failure(payload);
             if (!text.ok()) return text.status();
@@ -182,6 +187,7 @@ void Replica::Impl::on_lost(Status reason) noexcept {
 void Replica::Impl::end_session() noexcept {
     context.drop_link();
     if (party != nullptr) party->on_session_lost();
+    sizes.reset();
     following.stop();
     serving.on_session_lost();
     rounds.on_peer_gone();
@@ -235,6 +241,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     const bool continues = context.role == ReplicaRole::held;
     context.drop_link();
     impl_->party.reset();
+    impl_->sizes.reset();
     impl_->following.stop();
     if (!continues) {
         for (DirtyMap& map : context.dirty) map = DirtyMap();
@@ -257,6 +264,12 @@ void Replica::history_stored(Status status) noexcept { impl_->serving.history_st
 void Replica::attach_target(std::unique_ptr<PeerLink> link) noexcept {
     GEMEL_ASSERT(role() == ReplicaRole::alone);
     impl_->take_link(std::move(link));
+    impl_->sizes.tell_all();
+}
+
+void Replica::grow(std::uint16_t volume, std::uint64_t size,
+                   std::function<void(Status, std::string)> done) noexcept {
+    impl_->sizes.grow(volume, size, std::move(done));
 }
 
 void Replica::detach() noexcept {
@@ -329,6 +342,7 @@ void Replica::stop() noexcept {
     impl_->context.role = ReplicaRole::idle;
     impl_->party.reset();
     impl_->rounds.stop();
+    impl_->sizes.reset();
     impl_->following.stop();
     impl_->serving.stop();
     impl_->context.set_allotment(0, 0);

@@ -151,6 +151,15 @@ class Replica {
     // this copy one that can't be trusted (protocol.md 10); anything else is no concern of ours.
     void note_read_failure(Status status) noexcept;
 
+    // Makes a block volume larger, on the peer first and then here, while it serves; clients see it
+    // when both are durably ready for it. `done` from the loop, with a sentence if it is not done.
+    // Errors: not_found (no such block volume), refused (this node is neither primary nor alone
+    // without a session, or has ceased to be; the size is smaller; the peer refuses; one is under
+    // way), ENOSPC, EINVAL. After an error the next session or start may find it larger: what is
+    // there then is zeros.
+    void grow(std::uint16_t volume, std::uint64_t size,
+              std::function<void(Status, std::string)> done) noexcept;
+
     // --- For the controller ------------------------------------------------------------------
     [[nodiscard]] ReplicaRole role() const noexcept;
     // Serve without a peer. Requires: role idle, secondary (its session closed) or held, and the

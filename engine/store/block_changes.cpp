@@ -145,6 +145,7 @@ void BlockVolume::finish(BlockChange& change, Status status) noexcept {
         GEMEL_ASSERT(later->blockers_ > 0);
         if (--later->blockers_ == 0) begin(*later);
     }
+    if (is_sizing()) next_sizing();
     change.on_done(status);
 }
 

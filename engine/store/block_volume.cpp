@@ -147,7 +147,55 @@ Status BlockVolume::clear_behind(std::uint64_t from, std::uint64_t to) noexcept 
         GEMEL_TRY(zero(kPunch, at, size));
         at += size;
     }
-    return as_disk_error(vfs_.sync(file_, false));
+    // Whatever its reason, the kernel tells of lost pages once.
+    return vfs_.sync(file_, false).ok() ? Status() : Status::from_errno(EIO);
+}
+
+void BlockVolume::prepare_size(std::uint64_t size, std::function<void(Status)> done) noexcept {
+    Sizing& sizing = sizings_.emplace_back(*this);
+    sizing.size = size;
+    sizing.callback = std::move(done);
+    next_sizing();
+}
+
+// What an earlier service began behind a size that was given up since has to be over.
+void BlockVolume::next_sizing() noexcept {
+    if (is_sizing_ || sizings_.empty()) return;
+    for (BlockChange* one = in_flight_.front(); one != nullptr; one = in_flight_.next(*one)) {
+        if (one->end_ > size_) return;
+    }
+    is_sizing_ = true;
+    sizings_.front().from = size_;
+    loop_.offload(sizings_.front());
+}
+
+void BlockVolume::Sizing::run() noexcept {
+    const auto prepare = [&]() -> Status {
+        std::uint64_t unit = kBlockUnit;
+        if (volume.device_) {
+            // It may have grown since it was opened.
+            const Result<FileStat> stat = volume.vfs_.stat(volume.file_);
+            if (!stat.ok()) return stat.status();
+            const Result<BlockDevice> now = facts_of(volume.vfs_, stat->special_device);
+            if (!now.ok()) return now.status();
+            if (now->size < size) return Status::from_errno(ENOSPC);
+            unit = now->logical_block;
+        }
+        if (size % unit != 0) return Status::from_errno(EINVAL);
+        if (size > from) GEMEL_TRY(volume.clear_behind(from, size));
+        return volume.write_record(volume.volume_id_, size);
+    };
+    status = prepare();
+}
+
+void BlockVolume::Sizing::done() noexcept {
+    BlockVolume& owner = volume;
+    const std::function<void(Status)> told = std::move(callback);
+    const Status outcome = status;
+    owner.sizings_.pop_front();
+    owner.is_sizing_ = false;
+    told(outcome);
+    owner.next_sizing();
 }
 
 // ---- a file -----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -137,6 +138,16 @@ class BlockVolume final : public Volume {
                                      const RecordPlace& record) noexcept;
     ~BlockVolume() override;
 
+    // Makes the backing ready for another size, one request after the other: what lies behind the
+    // volume's end becomes zeros, and the size goes on record, both durably. The volume keeps its
+    // size until set_size(). A smaller size is put on record only: what is behind it stays, and
+    // belongs to nobody. `done` from the loop. Errors: ENOSPC (the device is smaller), EINVAL (as
+    // open()), other errno; then nothing has changed but what lies behind the end.
+    void prepare_size(std::uint64_t size, std::function<void(Status)> done) noexcept;
+    [[nodiscard]] bool is_sizing() const noexcept { return !sizings_.empty(); }
+    // Requires: it has been prepared.
+    void set_size(std::uint64_t size) noexcept { size_ = size; }
+
     // What was found at open becomes the backing's identity, where it is not already. Until then a
     // copy, or a device that could not be told, is found as such again: to be called when that has
     // been noted durably.
@@ -182,7 +193,18 @@ class BlockVolume final : public Volume {
    private:
     friend class BlockChange;
     friend class BlockRead;
+    // A size that is being prepared.
+    struct Sizing final : Job {
+        explicit Sizing(BlockVolume& a_volume) noexcept : volume(a_volume) {}
+        void run() noexcept override;
+        void done() noexcept override;
+        BlockVolume& volume;
+        std::uint64_t from = 0, size = 0;
+        std::function<void(Status)> callback;
+        Status status;
+    };
 
+    void next_sizing() noexcept;
     BlockVolume(Loop& loop, const RecordPlace& record) noexcept
         : loop_(loop), vfs_(loop.vfs()), record_(record), boot_(loop.boot_id()) {}
     Status open_file(Fd parent, std::string_view name) noexcept;
@@ -224,6 +246,8 @@ class BlockVolume final : public Volume {
     bool is_unrecognized_ = false;
     bool is_confirmed_ = false;             // the backing's identity is what it should be
     IntrusiveList<BlockChange> in_flight_;  // in order of submission
+    std::deque<Sizing> sizings_;
+    bool is_sizing_ = false;  // the first of them is under way
 };
 
 }  // namespace gemel

@@ -17,6 +17,7 @@ PATIENCE_S = 40
 SIZE = 64 << 20
 BACKING = "/mnt/disks/disk0.img"
 BLOCK = f"""
+listen = "0.0.0.0:10809"
 [[mirror.data.block]]
 name = "disk0"
 backing = "{BACKING}"
@@ -93,6 +94,51 @@ class BlockTest(unittest.TestCase):
         self.assertEqual(self.lab.wait_pair(), (serving, other))
         self.qemu_io(serving, "read -P 0x44 1000000 100", "read -P 0x55 32M 4096",
                      "write -P 0x66 0 4096")
+        self.assert_equal_copies()
+
+    def test_it_grows_under_a_client_and_keeps_its_size(self):
+        serving, other = self.begin()
+        client = subprocess.Popen(["qemu-io", "-f", "raw", self.url(serving)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(client.wait)
+        self.addCleanup(client.stdin.close)
+        self.addCleanup(client.stdout.close)
+
+        def write(pattern):
+            client.stdin.write(f"write -P {pattern} 1M 4096\n")
+            client.stdin.flush()
+            line = client.stdout.readline()
+            self.assertIn("wrote 4096/4096", line, self.lab.logs())
+            client.stdout.readline()
+
+        write(1)
+        refused = self.lab.gemel(other, "resize", "data", "disk0", "96MiB", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("primary", refused.stderr)
+        self.lab.gemel(serving, "resize", "data", "disk0", "96MiB")
+        write(2)
+        for node in NODES:
+            self.assertEqual(self.volume(node)["size_bytes"], 96 << 20)
+        end = (96 << 20) - 4096
+        # Over TCP, from another machine.
+        done = self.lab["client"].inside(
+            "timeout", str(PATIENCE_S), "qemu-io", "-f", "raw", "-t", "writethrough", "-c",
+            f"write -P 0x77 {end} 4096", f"nbd://{self.lab.address(serving)}/data/disk0",
+            check=False)
+        self.assertIn("wrote 4096/4096", done.stdout, done.stderr + self.lab.logs())
+        self.assert_equal_copies()
+        smaller = self.lab.gemel(serving, "resize", "data", "disk0", "64MiB", check=False)
+        self.assertIn("never shrinks", smaller.stderr)
+
+        self.lab[serving].kill_daemon()
+        self.lab.wait_state(other, "alone")
+        self.lab.gemel(other, "resize", "data", "disk0", "97MiB")
+        self.qemu_io(other, f"read -P 0x77 {end} 4096", f"write -P 0x78 {96 << 20} 4096")
+        # The configuration still says 64 MiB.
+        self.lab.start(serving)
+        self.assertEqual(self.lab.wait_pair(), (other, serving))
+        self.assertEqual(self.volume(serving)["size_bytes"], 97 << 20)
         self.assert_equal_copies()
 
     def test_an_image_is_adopted_and_a_clone_of_it_goes_to_the_other(self):

@@ -40,7 +40,10 @@ std::uint64_t value_of(Bytes sector) {
 BlockClient::BlockClient(World& world, std::uint64_t volume_size,
                          std::function<SimMount*()> serving,
                          std::function<void(const std::string&)> fail)
-    : world_(world), serving_(std::move(serving)), fail_(std::move(fail)) {
+    : world_(world),
+      serving_(std::move(serving)),
+      fail_(std::move(fail)),
+      volume_size_(volume_size) {
     // The beginning, both sides of the bound of two regions of intents, and the end.
     stretches_ = {0, kIntentRegionSize - kStretch / 2 * kSector, volume_size - kStretch * kSector};
     known_.resize(stretches_.size() * kStretch);
@@ -96,11 +99,39 @@ void BlockClient::give_up_lost() {
 }
 
 void BlockClient::act(SimMount& mount) {
+    if (!has_its_size(mount)) return;
+    if (prng().one_in(300)) grow(mount);
     if (prng().one_in(4)) look(mount, prng().below(known_.size()));
     const std::uint64_t burst = prng().between(1, 3);
     for (std::uint64_t i = 0; i < burst; ++i) {
         prng().one_in(12) ? flush(mount) : change(mount);
     }
+}
+
+bool BlockClient::has_its_size(SimMount& mount) {
+    const std::uint64_t size = mount.replica->volume(kVolume).as_block()->size();
+    if (size >= volume_size_) return true;
+    fail_(mount.node + ": the volume has " + std::to_string(size) + " bytes, and had " +
+          std::to_string(volume_size_));
+    return false;
+}
+
+// By more than is used of it: what lies between keeps the ends apart.
+void BlockClient::grow(SimMount& mount) {
+    if (growing_) return;
+    growing_ = true;
+    const std::uint64_t size =
+        mount.replica->volume(kVolume).as_block()->size() + 2 * kStretch * kSector;
+    world_.at(world_.now() + Duration::seconds(10), [this] { growing_ = false; });
+    mount.replica->grow(kVolume, size,
+                        [this, size, &mount, alive = mount.generation](Status status, const auto&) {
+                            // Or nobody has told it.
+                            if (!status.ok() || mount.generation != alive) return;
+                            volume_size_ = size;
+                            ++grown_;
+                            stretches_.push_back(size - kStretch * kSector);
+                            known_.resize(stretches_.size() * kStretch);
+                        });
 }
 
 std::shared_ptr<BlockClient::Request> BlockClient::begin(SimMount& mount) {
@@ -178,7 +209,7 @@ void BlockClient::end(Request& request, Status status) {
 }
 
 void BlockClient::flushed(const Request& request) {
-    for (std::size_t i = 0; i < known_.size(); ++i) {
+    for (std::size_t i = 0; i < request.snapshot.size(); ++i) {
         const Versions& then = request.snapshot[i];
         std::erase_if(known_[i].kept, [&](const Version& version) {
             if (version.began > request.began) return false;
@@ -211,17 +242,20 @@ void BlockClient::look(SimMount& mount, std::uint64_t index) {
 void BlockClient::verify(SimMount& mount) {
     GEMEL_ASSERT(is_idle());
     mount.loop->post([this, &mount] {
+        if (!has_its_size(mount)) return;
         for (std::uint64_t i = 0; i < known_.size(); ++i) look(mount, i);
     });
 }
 
-std::string compare_backings(FileSystem& left, FileSystem& right, std::string_view name) {
+std::string compare_backings(FileSystem& left, FileSystem& right, std::string_view name,
+                             std::uint64_t size) {
     const Result<Inode*> a = left.lookup(left.root(), name);
     const Result<Inode*> b = right.lookup(right.root(), name);
     if (!a.ok() || !b.ok()) return "a backing is missing";
-    const std::uint64_t size = left.stat(*a.value()).size;
-    if (size != right.stat(*b.value()).size) return "the backings differ in size";
-    ByteBuffer ours(kMiB);
+    // A file may be longer: a size that was given up is not cut off.
+    const std::uint64_t there = std::min(left.stat(*a.value()).size, right.stat(*b.value()).size);
+    if (there < size) return "a backing is too short";
+    ByteBuffer ours(64 * kKiB);
     ByteBuffer theirs(kMiB);
     for (std::uint64_t offset = 0; offset < size; offset += ours.size()) {
         std::fill(ours.begin(), ours.end(), std::byte{0});
@@ -229,9 +263,9 @@ std::string compare_backings(FileSystem& left, FileSystem& right, std::string_vi
         if (!left.read(*a.value(), ours, offset).ok()) return "a backing can't be read";
         if (!right.read(*b.value(), theirs, offset).ok()) return "a backing can't be read";
         const auto at = std::mismatch(ours.begin(), ours.end(), theirs.begin()).first;
-        if (at == ours.end()) continue;
-        return "the backings differ at " +
-               std::to_string(offset + static_cast<std::uint64_t>(at - ours.begin()));
+        const auto where = offset + static_cast<std::uint64_t>(at - ours.begin());
+        if (at == ours.end() || where >= size) continue;
+        return "the backings differ at " + std::to_string(where);
     }
     return {};
 }

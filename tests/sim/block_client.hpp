@@ -2,7 +2,7 @@
 // An application of a block volume: several requests at a time, of any alignment, that overlap one
 // another, and flushes. It knows of every sector which contents are possible: what was written and
 // may have taken effect after everything that was answered before it had been begun. Sectors are
-// what a power cut tears.
+// what a power cut tears. At times it has the volume grow, and uses what it got.
 #pragma once
 
 #include "engine/io/sim/file_system.hpp"
@@ -35,6 +35,9 @@ class BlockClient {
     // Looks at everything it has ever written to. Requires: is_idle().
     void verify(SimMount& mount);
     [[nodiscard]] std::uint64_t answered() const noexcept { return answered_; }
+    // What it was told last that the volume has.
+    [[nodiscard]] std::uint64_t volume_size() const noexcept { return volume_size_; }
+    [[nodiscard]] std::uint64_t grown() const noexcept { return grown_; }  // times
 
    private:
     static constexpr std::uint64_t kStretch = 64;  // sectors
@@ -65,6 +68,8 @@ class BlockClient {
     void give_up_lost();
     void change(SimMount& mount);
     void flush(SimMount& mount);
+    void grow(SimMount& mount);
+    [[nodiscard]] bool has_its_size(SimMount& mount);
     std::shared_ptr<Request> begin(SimMount& mount);
     void end(Request& request, Status status);
     void flushed(const Request& request);
@@ -83,9 +88,13 @@ class BlockClient {
     bool stopped_ = true;
     bool scheduled_ = false;
     std::uint64_t answered_ = 0;
+    std::uint64_t volume_size_;
+    std::uint64_t grown_ = 0;
+    bool growing_ = false;
 };
 
-// The bytes of both backings; a sentence, or nothing when they are equal.
-std::string compare_backings(FileSystem& left, FileSystem& right, std::string_view name);
+// The first `size` bytes of both backings; a sentence, or nothing when they are equal.
+std::string compare_backings(FileSystem& left, FileSystem& right, std::string_view name,
+                             std::uint64_t size);
 
 }  // namespace gemel::sim

@@ -32,6 +32,7 @@ class WithBlock final : public Faults {
         this->cluster_.add_block(kSize);
     }
     [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
+    [[nodiscard]] std::uint64_t grown() const { return client_.grown(); }
 
    private:
     void start_more() override { client_.start(); }
@@ -41,9 +42,14 @@ class WithBlock final : public Faults {
     void verify_more(SimMount& mount) override { client_.verify(mount); }
     std::string compare_more() override {
         auto& machines = this->cluster_.machines;
+        const auto size_on = [this](std::size_t node) {
+            const NodeProgram* program = this->cluster_.program(node);
+            return program->replica().volume(BlockClient::kVolume).as_block()->size();
+        };
+        if (size_on(Cluster::kAlpha) != size_on(Cluster::kBeta)) return "the sizes differ";
         return compare_backings(*machines[Cluster::kAlpha]->find(ClusterNames::kDisks).file_system,
                                 *machines[Cluster::kBeta]->find(ClusterNames::kDisks).file_system,
-                                "disk0");
+                                "disk0", size_on(Cluster::kAlpha));
     }
 
     BlockClient client_;
@@ -53,15 +59,21 @@ template <typename Faults>
 void run_campaign(std::uint64_t seeds_default) {
     const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::block, seeds_default);
     std::uint64_t answered = 0;
+    std::uint64_t grown = 0;
     for (const std::uint64_t seed : seeds) {
         WithBlock<Faults> campaign(seed);
         const std::string failure = campaign.run();
         answered += campaign.answered();
+        grown += campaign.grown();
         if (failure.empty()) continue;
         if (is_one_seed()) std::cerr << campaign.trace() << '\n';
         ADD_FAILURE() << "GEMEL_SEED=" << seed << ": " << failure;
     }
-    std::cout << seeds.size() << " seeds, " << answered << " requests of the block volume\n";
+    std::cout << seeds.size() << " seeds, " << answered
+              << " requests of the block volume, which grew " << grown << " times\n";
+    if (!is_one_seed()) {
+        EXPECT_GT(grown, seeds.size() / 4);
+    }
     EXPECT_GT(answered, seeds.size() * 20);
 }
 

@@ -45,6 +45,9 @@ int show_events(const std::string& run, const EventsOptions& options);
 // empty) is sent as true.
 int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
                  const std::string& option);
+// `size` like "30GiB".
+int resize_volume(const std::string& run, const std::string& mirror, const std::string& volume,
+                  const std::string& size);
 // Says what a promotion may lose.
 int refuse_promotion(const std::string& run, const std::string& mirror);
 

@@ -39,6 +39,7 @@ struct Arguments {
     gemel::StatusOptions status;
     gemel::WaitOptions wait;
     gemel::EventsOptions events;
+    std::string volume, size;
     bool force = false;
     bool repair = false;
     bool full = false;
@@ -115,6 +116,15 @@ void add_verbs(CLI::App& app, Arguments& a) {
         [&a] { return gemel::send_command(a.run, a.mirror, "verify", a.repair ? "repair" : ""); });
     add_mirror(verify, a.mirror);
     verify->add_flag("--repair", a.repair, "mend what differs");
+
+    CLI::App* resize = add_command(
+        app, "resize",
+        "Make a block volume larger on both nodes, while it is in use; it never shrinks.\n"
+        "Write the size into both nodes' configuration as well",
+        a, [&a] { return gemel::resize_volume(a.run, a.mirror, a.volume, a.size); });
+    add_mirror(resize, a.mirror);
+    resize->add_option("VOLUME", a.volume, "name of the block volume")->required();
+    resize->add_option("SIZE", a.size, "its new size, like 30GiB")->required();
 
     CLI::App* resync =
         add_command(app, "resync", "Compare everything instead of what the dirty map names", a,

@@ -225,6 +225,22 @@ int send_command(const std::string& run, const std::string& mirror, const std::s
     return kExitDone;
 }
 
+int resize_volume(const std::string& run, const std::string& mirror, const std::string& volume,
+                  const std::string& size) {
+    const std::optional<std::uint64_t> bytes = parse_size(size);
+    if (!bytes || *bytes == 0) {
+        complain("'" + size + "' is no size like \"500MiB\" or \"30GiB\"");
+        return kExitUsage;
+    }
+    ControlClient client(run);
+    const Json body{{"volume", volume}, {"size", *bytes}};
+    // Without a limit: a device may have to be zeroed first.
+    const ControlAnswer answer =
+        client.post("/v1/mirrors/" + ControlClient::escape(mirror) + "/resize",
+                    body.dump(-1, ' ', false, Json::error_handler_t::replace), Duration{});
+    return answer.is_done() ? kExitDone : fail(answer);
+}
+
 int refuse_promotion(const std::string& run, const std::string& mirror) {
     ControlClient client(run);
     const ControlAnswer answer = client.get(status_path(mirror), kPatience);

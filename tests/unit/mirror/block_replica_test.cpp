@@ -2,6 +2,7 @@
 // Changes of a block volume on either side of a session: what an answer waits for, in which order
 // overlapping ones take effect, and what becomes of those that are under way when the session, the
 // service or the disk ends (docs/block.md).
+#include "engine/mirror/messages.hpp"
 #include "engine/mirror/replica_context.hpp"
 #include "tests/unit/mirror/replica_fixture.hpp"
 
@@ -59,6 +60,17 @@ class BlockReplicaTest : public ReplicaTest {
             if (++writes_ == n) disk_.faults.add({sim::VfsCall::write, nullptr, 0, 1, {error}});
         };
     }
+    void begin_growth(std::uint64_t size = 2 * kSize) {
+        growth_.reset();
+        replica().grow(1, size, [this](Status status, const std::string& text) {
+            growth_.emplace(status, text);
+        });
+    }
+    void receive_size(FrameType type, std::uint64_t size, const std::string& refusal = {}) {
+        ByteBuffer payload;
+        encode_size({1, size, refusal}, payload);
+        receive(type, payload);
+    }
     bool has_intent(std::uint32_t region) {
         bool found = false;
         replica().intents().for_each([&](const IntentKey& key) {
@@ -68,6 +80,7 @@ class BlockReplicaTest : public ReplicaTest {
     }
 
     std::uint64_t writes_ = 0;
+    std::optional<std::pair<Status, std::string>> growth_;
 };
 
 TEST_F(BlockReplicaTest, AloneAnswersWhenItIsDoneHereAndMarks) {
@@ -263,6 +276,102 @@ TEST_F(BlockReplicaTest, AClaimWaitsForWhatIsUnderWayAndKeepsOthersOut) {
     settle();
     EXPECT_TRUE(second.done);
     EXPECT_EQ(session_->ops().size(), 2U);
+}
+
+// ---- growing ----------------------------------------------------------------------------------
+
+TEST_F(BlockReplicaTest, GrowsForItsClientsWhenThePeerHas) {
+    become_primary();
+    const std::size_t told = session_->count(FrameType::resize);
+    begin_growth();
+    settle();
+    EXPECT_EQ(session_->count(FrameType::resize), told + 1);
+    EXPECT_EQ(block().size(), kSize);
+    receive_size(FrameType::resized, 2 * kSize);
+    settle();
+    EXPECT_TRUE(growth_->first.ok()) << growth_->second;
+    EXPECT_EQ(block().size(), 2 * kSize);
+    EXPECT_EQ(bytes(2 * kSize - 4, 4), std::string(4, '\0'));
+    submit_block(2 * kSize - 4, "last");
+    settle();
+    EXPECT_EQ(session_->ops().back().op.offset, 2 * kSize - 4);
+}
+
+TEST_F(BlockReplicaTest, GrowsAloneWithoutASessionOnly) {
+    begin_growth();
+    settle();
+    EXPECT_TRUE(growth_->first.ok()) << growth_->second;
+    EXPECT_EQ(block().size(), 2 * kSize);
+    attach();
+    // Who is to be filled is told before anything else.
+    EXPECT_EQ(session_->count(FrameType::resize), 1U);
+    begin_growth(3 * kSize);
+    settle();
+    EXPECT_EQ(growth_->first.code(), Code::refused);
+    EXPECT_EQ(block().size(), 2 * kSize);
+}
+
+TEST_F(BlockReplicaTest, DoesNotGrowWhereThePeerCannot) {
+    become_primary();
+    begin_growth();
+    receive_size(FrameType::resized, 2 * kSize, "there is no place");
+    settle();
+    EXPECT_EQ(growth_->first.code(), Code::refused);
+    EXPECT_NE(growth_->second.find("there is no place"), std::string::npos);
+    EXPECT_EQ(block().size(), kSize);
+    begin_growth(kSize / 2);
+    settle();
+    EXPECT_EQ(growth_->second, "a block volume never shrinks");
+}
+
+TEST_F(BlockReplicaTest, AGrowthEndsWithItsSession) {
+    become_primary();
+    begin_growth();
+    settle();
+    lose_session();
+    settle();
+    EXPECT_EQ(growth_->first.code(), Code::refused);
+    replica().begin_alone(6);
+    settle();
+    EXPECT_EQ(block().size(), kSize);
+}
+
+TEST_F(BlockReplicaTest, ASecondaryGrowsBesideItsWork) {
+    replica().stop();
+    become_secondary();
+    side_->node.set_disk_stuck(true);
+    receive_size(FrameType::resize, 2 * kSize);
+    receive_op(block_op(0, "op"), 1);
+    EXPECT_EQ(block().size(), kSize);
+    side_->node.set_disk_stuck(false);
+    settle();
+    EXPECT_EQ(block().size(), 2 * kSize);
+    EXPECT_EQ(session_->count(FrameType::resized), 1U);
+    EXPECT_EQ(acks(), "1");
+    // No serving node gives up what it has.
+    receive_size(FrameType::resize, kSize);
+    EXPECT_TRUE(side_->lost);
+}
+
+TEST_F(BlockReplicaTest, ATargetTakesTheSourcesSizeBeforeAnythingElse) {
+    submit_block(kSize - 4, "gone");
+    settle();
+    replica().stop();
+    session_ = std::make_shared<Session>();
+    become_secondary(true);
+    side_->node.set_disk_stuck(true);
+    receive_size(FrameType::resize, kSize - kBlockUnit);
+    receive_op(block_op(0, "op"), 1);
+    settle();
+    EXPECT_EQ(acks(), "");
+    side_->node.set_disk_stuck(false);
+    settle();
+    EXPECT_EQ(block().size(), kSize - kBlockUnit);
+    EXPECT_EQ(acks(), "1");
+    // What lay behind that end is nobody's, should the volume grow again.
+    receive_size(FrameType::resize, kSize);
+    settle();
+    EXPECT_EQ(bytes(kSize - 4, 4), std::string(4, '\0'));
 }
 
 TEST_F(BlockReplicaTest, ASwapWaitsForWhatIsUnderWay) {

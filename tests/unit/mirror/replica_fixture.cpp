@@ -95,8 +95,8 @@ void ReplicaTest::become_primary() {
     replica().finish_attaching(true);
 }
 
-void ReplicaTest::become_secondary() {
-    replica().begin_following(std::make_unique<SessionEnd>(session_), false);
+void ReplicaTest::become_secondary(bool as_target) {
+    replica().begin_following(std::make_unique<SessionEnd>(session_), as_target);
 }
 
 TestOp& ReplicaTest::submit(std::unique_ptr<TestOp> op) {

@@ -64,7 +64,7 @@ class ReplicaTest : public testing::Test {
     // Alone, with a session over which ops are shipped.
     void attach();
     void become_primary();
-    void become_secondary();
+    void become_secondary(bool as_target = false);
 
     TestOp& submit(std::unique_ptr<TestOp> op);
     TestOp& submit_write(ObjectId object, std::uint64_t offset, std::string data);
