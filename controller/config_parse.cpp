@@ -183,9 +183,12 @@ void read_sync(ConfigReader& reader, MirrorConfig& mirror) {
     constexpr std::array<std::string_view, 3> kModes{"write", "fsync", "async"};
     if (const auto mode = reader.choice("sync", kModes)) {
         mirror.sync = static_cast<SyncMode>(*mode);
-        if (mirror.sync != SyncMode::write) {
-            reader.error("sync", "sync = \"" + std::string(kModes[*mode]) +
-                                     "\" is not served by this version; use \"write\"");
+        if (mirror.sync == SyncMode::async) {
+            reader.error("sync", "sync = \"async\" is not served by this version; use \"write\"");
+        } else if (mirror.sync == SyncMode::fsync && reader.has("directories")) {
+            reader.error("sync",
+                         "sync = \"fsync\" is served for mirrors without directories only; use "
+                         "\"write\", or make two mirrors of it");
         }
     }
     if (const auto time = reader.time("sync-interval", Duration::milliseconds(10), kSecond * 60)) {

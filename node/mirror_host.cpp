@@ -64,6 +64,7 @@ Status MirrorHost::open(std::string& why) {
     storage_ = std::move(storage).value();
     Replica::Options replica;
     replica.sync_interval = mirror_.sync_interval;
+    replica.answers_blocks_early = mirror_.sync == SyncMode::fsync;
     replica_ = std::make_unique<EngineReplica>(world_.loop, world_.log, *storage_->intents,
                                                storage_->volumes, replica);
     superblocks_ =

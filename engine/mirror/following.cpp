@@ -19,6 +19,7 @@ void Following::stop() noexcept {
     queue_.clear();
     received_ = applied_ = acknowledged_ = 0;
     done_.clear();
+    waiting_syncs_.clear();
     waiting_party_ = nullptr;
     open_round_ = own_round_ = 0;
     commit_pending_ = false;
@@ -205,7 +206,20 @@ Status Following::on_sync(Bytes payload) noexcept {
     const Result<SyncRequest> request = decode_sync(payload);
     if (!request.ok()) return request.status();
     if (!context_.volume_exists(request->volume)) return Status(Code::corrupt);
-    auto done = [this, token = request->token, session = session_](Status status) {
+    const bool is_everything = request->object.is_none() || request->object == kRootObject;
+    const bool covers_block = is_everything || context_.block(request->volume) != nullptr;
+    if (covers_block && applied_ < received_) {
+        // The serving node may have answered them before they were done here.
+        GEMEL_PROBE("following: a sync waits for changes under way");
+        waiting_syncs_.push_back({received_, request.value()});
+    } else {
+        begin_sync(request.value());
+    }
+    return Status();
+}
+
+void Following::begin_sync(const SyncRequest& request) noexcept {
+    auto done = [this, token = request.token, session = session_](Status status) {
         if (is_over(session, status)) return;
         if (!status.ok()) {
             fail(as_disk_failure(status), "a sync failed on this node's disk");
@@ -214,12 +228,11 @@ Status Following::on_sync(Bytes payload) noexcept {
         context_.send_number(FrameType::sync_done, token);
         if (context_.link != nullptr) context_.link->flush();
     };
-    if (request->object.is_none() || request->object == kRootObject) {
+    if (request.object.is_none() || request.object == kRootObject) {
         syncs_.sync_everything(std::move(done));
     } else {
-        syncs_.sync_object(request->volume, request->object, request->data_only, std::move(done));
+        syncs_.sync_object(request.volume, request.object, request.data_only, std::move(done));
     }
-    return Status();
 }
 
 Status Following::on_round(Bytes payload) noexcept {

@@ -5,6 +5,7 @@
 // in that order (following_block.cpp). Acknowledgements are cumulative, one a turn.
 #pragma once
 
+#include "engine/mirror/messages.hpp"
 #include "engine/mirror/op_codec.hpp"
 #include "engine/mirror/replica_context.hpp"
 #include "engine/mirror/sizes.hpp"
@@ -48,6 +49,7 @@ class Following {
     void note_applied(std::uint64_t number) noexcept;
     Status on_intend(Bytes payload) noexcept;
     Status on_sync(Bytes payload) noexcept;
+    void begin_sync(const SyncRequest& request) noexcept;
     [[nodiscard]] bool is_over(std::uint64_t session, Status outcome) noexcept;
     Status on_round(Bytes payload) noexcept;
     Status on_round_durable(Bytes payload) noexcept;
@@ -62,6 +64,12 @@ class Following {
     std::uint64_t received_ = 0;  // number of the last op begun in this session
     std::uint64_t applied_ = 0;   // all ops up to this number have been applied
     std::deque<bool> done_;       // of those between the two: the first is the one behind applied_
+    // Syncs that cover changes which are not done yet: those up to a number.
+    struct WaitingSync {
+        std::uint64_t after = 0;
+        SyncRequest request;
+    };
+    std::deque<WaitingSync> waiting_syncs_;
     std::vector<std::unique_ptr<BlockRun>> runs_;
     std::vector<BlockRun*> idle_runs_;
     ResyncParty* waiting_party_ = nullptr;  // of the queue, while its head waits for changes

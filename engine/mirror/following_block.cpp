@@ -62,6 +62,11 @@ void Following::note_applied(std::uint64_t number) noexcept {
         done_.pop_front();
         ++applied_;
     }
+    while (!waiting_syncs_.empty() && waiting_syncs_.front().after <= applied_) {
+        const SyncRequest request = waiting_syncs_.front().request;
+        waiting_syncs_.pop_front();
+        begin_sync(request);
+    }
     schedule_ack();
 }
 

@@ -129,6 +129,9 @@ class Replica {
         Duration sync_interval = Duration::seconds(1);
         std::uint64_t idle_rounds = 30;        // intents idle for so many rounds are cleared
         std::size_t live_intents_max = 65536;  // above it rounds clear whatever they may
+        // sync = "fsync": a change of a block volume is answered when this node holds it, while it
+        // is on its way to the peer. What a sync answers is durable on both as ever.
+        bool answers_blocks_early = false;
     };
 
     // Requires: all references outlive it. `volumes[i]` is Op::volume i.

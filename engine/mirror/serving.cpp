@@ -18,6 +18,7 @@ namespace {
 // application instead of filling memory.
 constexpr std::size_t kUnsentMax = 16 * kMiB;
 constexpr std::size_t kUnacknowledgedMax = 16384;
+constexpr std::size_t kUnacknowledgedBytesMax = 64 * kMiB;
 // A large write goes in pieces: the peer checks and writes one while the next is on its way.
 constexpr std::size_t kPieceMax = 128 * kKiB;
 
@@ -59,7 +60,8 @@ bool Serving::waits_for_peer() const noexcept {
 
 bool Serving::congested() const noexcept {
     return context_.shipping &&
-           (shipped_.size() > kUnacknowledgedMax || context_.link->unsent() > kUnsentMax);
+           (shipped_.size() > kUnacknowledgedMax || context_.link->unsent() > kUnsentMax ||
+            unacknowledged_bytes_ > kUnacknowledgedBytesMax);
 }
 
 void Serving::submit(ClientOp& client) noexcept {
@@ -357,6 +359,7 @@ Status Serving::on_ack(Bytes payload) noexcept {
         const Shipped& front = shipped_.front();
         if (front.client != nullptr) complete(*front.client, front.status);
         published_unacknowledged_ -= front.published;
+        unacknowledged_bytes_ -= front.bytes;
         shipped_.pop_front();
     }
     schedule_publications();

@@ -69,6 +69,7 @@ class Serving {
         Op op;                      // without views: only for mark()
         std::size_t published = 0;  // bytes counted in published_unacknowledged_
         bool runs_here = false;     // a change of a block volume that is not done here
+        std::size_t bytes = 0;      // counted in unacknowledged_bytes_
     };
     class BlockRun;
     // A range of a block volume in which nothing is begun until nothing is under way there.
@@ -223,6 +224,7 @@ class Serving {
     std::vector<Completed> completed_, completing_;
     std::vector<BatchedWrite> batch_;  // sent, being carried out here
     std::deque<Shipped> shipped_;
+    std::size_t unacknowledged_bytes_ = 0;  // data of block volumes
     // Grows whenever records are dropped that the peer has not acknowledged: what is under way
     // then finds none of its own any more.
     std::uint64_t records_generation_ = 0;

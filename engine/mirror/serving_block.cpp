@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changes of block volumes on the serving node (docs/block.md). An op is shipped or marked and
 // given to its volume in one turn, so the order of frames is the order in which overlapping changes
-// are carried out on both nodes; it is answered when it is done here and, where that counts, there.
+// are carried out on both nodes; it is answered when it is done here and, where that counts, there
+// (not with sync = "fsync", where only syncs wait for the peer).
 //
 // What the map says of a range is changed by a resync, and the peer is mended, only while nothing
 // is under way in that range: then what this node holds is exactly what has been decided before.
@@ -74,7 +75,9 @@ void Serving::begin_block(ClientOp& client, BlockVolume& volume) noexcept {
     run.generation = records_generation_;
     if (run.shipped) {
         run.number = ship(op);
-        shipped_.push_back({run.number, nullptr, Status(), context_.loop.now(), run.op, 0, true});
+        shipped_.push_back(
+            {run.number, nullptr, Status(), context_.loop.now(), run.op, 0, true, op.data.size()});
+        unacknowledged_bytes_ += op.data.size();
     } else {
         GEMEL_ASSERT(!waits_for_peer());
         mark(map_of(op), op);
@@ -139,7 +142,9 @@ void Serving::block_done(BlockRun& run, Status status) noexcept {
 // It is done here; `record`: the peer has not acknowledged it.
 void Serving::answer_block(ClientOp& client, Shipped* record) noexcept {
     const bool held = context_.role == ReplicaRole::held;
-    if (record != nullptr && (answer_waits() || held || congested())) {
+    // At the end of a resync even these wait, or it would have none.
+    const bool early = context_.options.answers_blocks_early && !holds_answers_ && !held;
+    if (record != nullptr && ((answer_waits() && !early) || held || congested())) {
         record->client = &client;
     } else {
         complete(client, Status());
@@ -254,6 +259,7 @@ void Serving::end_block_service() noexcept {
 void Serving::forget_records() noexcept {
     ++records_generation_;
     shipped_.clear();
+    unacknowledged_bytes_ = 0;
     published_unacknowledged_ = 0;
 }
 

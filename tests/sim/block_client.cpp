@@ -98,7 +98,18 @@ void BlockClient::give_up_lost() {
     });
 }
 
+void BlockClient::note_takeover(const SimMount& mount) {
+    const bool is_same = used_ == &mount && used_generation_ == mount.generation;
+    if (answers_early_ && used_ != nullptr && !is_same) {
+        give_up_lost();
+        unflushed_may_be_lost();
+    }
+    used_ = &mount;
+    used_generation_ = mount.generation;
+}
+
 void BlockClient::act(SimMount& mount) {
+    note_takeover(mount);
     if (!has_its_size(mount)) return;
     if (prng().one_in(300)) grow(mount);
     if (prng().one_in(4)) look(mount, prng().below(known_.size()));
@@ -242,6 +253,7 @@ void BlockClient::look(SimMount& mount, std::uint64_t index) {
 void BlockClient::verify(SimMount& mount) {
     GEMEL_ASSERT(is_idle());
     mount.loop->post([this, &mount] {
+        note_takeover(mount);
         if (!has_its_size(mount)) return;
         for (std::uint64_t i = 0; i < known_.size(); ++i) look(mount, i);
     });

@@ -27,6 +27,8 @@ class BlockClient {
     BlockClient(World& world, std::uint64_t volume_size, std::function<SimMount*()> serving,
                 std::function<void(const std::string&)> fail);
 
+    // sync = "fsync": whenever another mount serves, what was not flushed may be lost.
+    void expect_early_answers() noexcept { answers_early_ = true; }
     void start();
     void stop() noexcept { stopped_ = true; }
     [[nodiscard]] bool is_idle() const noexcept;
@@ -66,6 +68,7 @@ class BlockClient {
     void step();
     void act(SimMount& mount);
     void give_up_lost();
+    void note_takeover(const SimMount& mount);
     void change(SimMount& mount);
     void flush(SimMount& mount);
     void grow(SimMount& mount);
@@ -91,6 +94,9 @@ class BlockClient {
     std::uint64_t volume_size_;
     std::uint64_t grown_ = 0;
     bool growing_ = false;
+    bool answers_early_ = false;
+    const SimMount* used_ = nullptr;  // last, and its generation
+    std::uint64_t used_generation_ = 0;
 };
 
 // The first `size` bytes of both backings; a sentence, or nothing when they are equal.

@@ -40,8 +40,9 @@ Cluster::Cluster(std::uint64_t seed, Mutant mutant)
     }
 }
 
-void Cluster::add_block(std::uint64_t size) {
+void Cluster::add_block(std::uint64_t size, bool answers_early) {
     names->block_size = size;
+    names->answers_blocks_early = answers_early;
     for (const std::size_t i : {kAlpha, kBeta}) machines[i]->mount(ClusterNames::kDisks, {});
 }
 

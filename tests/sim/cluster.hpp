@@ -27,8 +27,8 @@ class Cluster {
 
     explicit Cluster(std::uint64_t seed, Mutant mutant = Mutant::none);
     ~Cluster();
-    // The mirror has a block volume too. Before start().
-    void add_block(std::uint64_t size);
+    // The mirror has a block volume too, perhaps with sync = "fsync". Before start().
+    void add_block(std::uint64_t size, bool answers_early = false);
 
     // Starts the machine's process; no effect while it has one.
     void start(std::size_t machine);

@@ -60,6 +60,7 @@ bool NodeProgram::open() {
     }
     Replica::Options replica;
     replica.idle_rounds = names_.idle_rounds;
+    replica.answers_blocks_early = names_.answers_blocks_early;
     replica_ = std::make_unique<EngineReplica>(loop_, loop_.log(), *storage_->intents,
                                                storage_->volumes, replica);
     superblocks_ =

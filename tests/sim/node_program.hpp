@@ -33,6 +33,7 @@ struct ClusterNames {
     Mutant mutant = Mutant::none;
     ExcludeList exclude;
     std::uint64_t idle_rounds = 3;
+    bool answers_blocks_early = false;
     std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
 };
 

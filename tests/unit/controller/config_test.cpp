@@ -176,6 +176,10 @@ const Mistake kValues[] = {
              "backing = \"/dev/sdb1\"\nsize = \"4.2KiB\"\n",
      {"g.toml:13:8: 'size' in [mirror.vm.block] has to be a multiple of 512 bytes, and at most "
       "1024TiB"}},
+    {"fsync_beside_directories",
+     kHead + kMirror + "sync = \"fsync\"\n",
+     {"g.toml:11:8: sync = \"fsync\" is served for mirrors without directories only; use "
+      "\"write\", or make two mirrors of it"}},
     {"listen_without_a_port",
      kHead + "[mirror.vm]\nnodes = [\"alpha\", \"beta\"]\nlisten = \"10.0.0.50\"\n"
              "[[mirror.vm.block]]\nname = \"d\"\nbacking = \"/x\"\nsize = \"4KiB\"\n",

@@ -278,6 +278,89 @@ TEST_F(BlockReplicaTest, AClaimWaitsForWhatIsUnderWayAndKeepsOthersOut) {
     EXPECT_EQ(session_->ops().size(), 2U);
 }
 
+// ---- sync = "fsync" ---------------------------------------------------------------------------
+
+class EarlyAnswersTest : public BlockReplicaTest {
+   protected:
+    EarlyAnswersTest() { options_.answers_blocks_early = true; }
+    TestSync& submit_flush() {
+        TestSync& sync = *syncs_.emplace_back(std::make_unique<TestSync>());
+        sync.volume = 1;
+        sync.object = kBlockObject;
+        sync.data_only = true;
+        replica().sync(sync);
+        return sync;
+    }
+};
+
+TEST_F(EarlyAnswersTest, AWriteIsAnsweredWhenItIsHereAndAFlushWhenItIsOnBoth) {
+    become_primary();
+    side_->node.set_disk_stuck(true);
+    const TestOp& op = submit_block(0, "new");
+    settle();
+    EXPECT_EQ(session_->ops().size(), 1U);
+    EXPECT_FALSE(op.done);
+    side_->node.set_disk_stuck(false);
+    settle();
+    EXPECT_TRUE(op.done && op.outcome.ok());
+    const TestSync& flush = submit_flush();
+    settle();
+    EXPECT_FALSE(flush.done);
+    receive_number(FrameType::ack, 1);
+    receive_number(FrameType::sync_done, 1);
+    settle();
+    EXPECT_TRUE(flush.done && flush.outcome.ok());
+}
+
+TEST_F(EarlyAnswersTest, WhatIsAnsweredEarlyIsMarkedWhenThePeerIsLost) {
+    become_primary();
+    const TestOp& op = submit_block(0, "new");
+    const TestSync& flush = submit_flush();
+    settle();
+    EXPECT_TRUE(op.done);
+    lose_session();
+    EXPECT_TRUE(block_dirty().content_dirty(kBlockObject, 0, 3));
+    const TestOp& later = submit_block(0, "later");
+    settle();
+    // Not before the register has decided.
+    EXPECT_FALSE(flush.done || later.done);
+    replica().begin_alone(6);
+    settle();
+    EXPECT_TRUE(flush.done && flush.outcome.ok() && later.done);
+}
+
+TEST_F(EarlyAnswersTest, WhoIsFarAheadWaits) {
+    become_primary();
+    for (std::uint64_t i = 0; i < 70; ++i) {
+        submit_block(i % 4 * kMiB, std::string(kMiB, 'x'));
+        settle();
+    }
+    EXPECT_TRUE(ops_[ops_.size() - 20]->done);
+    const TestOp& last = *ops_.back();
+    EXPECT_FALSE(last.done);
+    receive_number(FrameType::ack, session_->ops().back().number);
+    settle();
+    EXPECT_TRUE(last.done);
+}
+
+TEST_F(BlockReplicaTest, ASecondarySyncsWhenWhatWasSentBeforeIsDone) {
+    replica().stop();
+    become_secondary();
+    side_->node.set_disk_stuck(true);
+    receive_op(block_op(0, "new"), 1);
+    ByteBuffer payload;
+    encode_sync({7, 1, kBlockObject, true}, payload);
+    bool done_at_sync = false;
+    disk_.on_call = [&](const auto& point) {
+        if (point.call == sim::VfsCall::sync) done_at_sync = !block().is_busy();
+    };
+    receive(FrameType::sync, payload);
+    side_->node.set_disk_stuck(false);
+    settle();
+    EXPECT_EQ(session_->count(FrameType::sync_done), 1U);
+    EXPECT_TRUE(done_at_sync);
+}
+
 // ---- growing ----------------------------------------------------------------------------------
 
 TEST_F(BlockReplicaTest, GrowsForItsClientsWhenThePeerHas) {

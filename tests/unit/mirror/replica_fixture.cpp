@@ -50,6 +50,7 @@ void ReplicaTest::SetUp() {
     world_ = std::make_unique<sim::World>(1);
     side_ = std::make_unique<Side>(*world_, "a");
     side_->block_size = block_size_;
+    side_->replica_options = options_;
     side_->open(Uuid{{7, 7, 7}});
     side_->node.set_fault_policy(&disk_);
     session_ = std::make_shared<Session>();

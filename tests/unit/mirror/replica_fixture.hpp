@@ -85,6 +85,7 @@ class ReplicaTest : public testing::Test {
     std::uint64_t inode_of(ObjectId object);
 
     const std::uint64_t block_size_;
+    Replica::Options options_;
     std::unique_ptr<sim::World> world_;
     std::unique_ptr<Side> side_;
     std::shared_ptr<Session> session_;

@@ -141,7 +141,7 @@ void Side::open(const Uuid& volume) {
     ASSERT_TRUE(log.ok()) << log.status().to_string();
     intents = std::move(log).value();
     replica =
-        std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this, Replica::Options());
+        std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this, replica_options);
 }
 
 void Side::close() {

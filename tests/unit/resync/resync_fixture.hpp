@@ -117,6 +117,7 @@ class Side final : public ReplicaEvents {
     ExcludeList exclude;
     std::size_t open_files_max = 1024;
     std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
+    Replica::Options replica_options;
     std::function<void(Status)> on_failure;  // what its owner does then
     std::vector<std::unique_ptr<Volume>> volumes;
     std::unique_ptr<IntentLog> intents;
