@@ -27,11 +27,24 @@ void BlockChange::Io::on_complete(Status status, std::size_t count) noexcept {
     change.volume_->advance(change, status, count);
 }
 
-void BlockChange::Zero::run() noexcept {
-    status = change.volume_->zero(change.flags_, change.offset_, change.size_);
+void BlockChange::Work::run() noexcept {
+    BlockVolume& volume = *change.volume_;
+    if (change.step_ == Step::awaiting_space) {
+        status = volume.vfs_.finish_closing() ? Status() : Status::from_errno(ENOSPC);
+    } else {
+        status = volume.zero(change.flags_, change.offset_, change.size_);
+    }
 }
 
-void BlockChange::Zero::done() noexcept { change.volume_->finish(change, status); }
+void BlockChange::Work::done() noexcept {
+    BlockVolume& volume = *change.volume_;
+    if (status.ok() && change.step_ == Step::awaiting_space) {
+        GEMEL_PROBE("block volume: waited for the space of removed files");
+        volume.write_on(change);
+    } else {
+        volume.finish(change, status);
+    }
+}
 
 void BlockRead::Io::on_complete(Status status, std::size_t count) noexcept {
     read.volume_->read_on(read, status, count);
@@ -49,6 +62,7 @@ void BlockVolume::submit(BlockChange& change, const Op& op) noexcept {
     change.end_ = block_end(op.offset + op.size);
     change.moved_ = 0;
     change.blockers_ = 0;
+    change.awaited_space_ = false;
     if (op.kind == OpKind::write) {
         change.buffer_.resize(static_cast<std::size_t>(change.end_ - change.begin_));
         std::memcpy(change.buffer_.data() + (op.offset - change.begin_), op.data.data(),
@@ -118,6 +132,13 @@ void BlockVolume::advance(BlockChange& change, Status status, std::size_t count)
     const bool reads = change.step_ != BlockChange::Step::writing;
     if (status.ok() && (count == 0 || (reads && count != change.edge_.size()))) {
         status = Status::from_errno(EIO);
+    }
+    if (!reads && is_full(status) && !change.awaited_space_) {
+        // A removed file may be giving its space back right now.
+        change.awaited_space_ = true;
+        change.step_ = BlockChange::Step::awaiting_space;
+        loop_.offload(change.job_);
+        return;
     }
     if (!status.ok()) {
         finish(change, as_disk_error(status));

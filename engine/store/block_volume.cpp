@@ -384,12 +384,22 @@ Status BlockVolume::apply(const Op& op) noexcept {
     GEMEL_ASSERT(!is_busy(op.offset, op.size));
     if (op.kind == OpKind::allocate) return zero(op.flags, op.offset, op.size);
     const AlignedBuffer data(op.data.begin(), op.data.end());
-    return as_disk_error(write_fully(vfs_, file_, data, op.offset));
+    return as_disk_error(with_space([&] { return write_fully(vfs_, file_, data, op.offset); }));
+}
+
+// Data written twice are the same data.
+template <typename Attempt>
+Status BlockVolume::with_space(Attempt attempt) noexcept {
+    const Status status = attempt();
+    if (!is_full(status) || !vfs_.finish_closing()) return status;
+    GEMEL_PROBE("block volume: waited for the space of removed files at once");
+    return attempt();
 }
 
 Status BlockVolume::zero(std::uint32_t flags, std::uint64_t offset, std::uint64_t size) noexcept {
     GEMEL_ASSERT((flags & kZeroing) != 0);
-    Status zeroed = vfs_.allocate(file_, static_cast<int>(flags), offset, size);
+    Status zeroed =
+        with_space([&] { return vfs_.allocate(file_, static_cast<int>(flags), offset, size); });
     // A device that can't discard with zeros for certain may still zero quicker than we write.
     if (zeroed.is_errno(EOPNOTSUPP) && device_ && (flags & FALLOC_FL_PUNCH_HOLE) != 0) {
         zeroed = vfs_.allocate(file_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, size);
@@ -399,7 +409,8 @@ Status BlockVolume::zero(std::uint32_t flags, std::uint64_t offset, std::uint64_
     for (std::uint64_t done = 0; done < size; done += zeros.size()) {
         const auto wanted =
             static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), size - done));
-        const Status written = write_fully(vfs_, file_, Bytes(zeros).first(wanted), offset + done);
+        const Status written = with_space(
+            [&] { return write_fully(vfs_, file_, Bytes(zeros).first(wanted), offset + done); });
         if (!written.ok()) return as_disk_error(written);
     }
     return Status();

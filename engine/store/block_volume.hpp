@@ -36,6 +36,9 @@ inline constexpr std::uint64_t kBlockUnit = 4096;
 // What the block layer says of a failing device (blk_errors of block/blk-core.c) as EIO: none of it
 // leaves the range as it was. ENOSPC, of a pool that is full, stays.
 [[nodiscard]] Status as_disk_error(Status status) noexcept;
+[[nodiscard]] inline bool is_full(Status status) noexcept {
+    return status.is_errno(ENOSPC) || status.is_errno(EDQUOT);
+}
 
 // A change on its way; its owner keeps it until on_done. May be used again then.
 class BlockChange : public ListLink {
@@ -51,14 +54,22 @@ class BlockChange : public ListLink {
 
    private:
     friend class BlockVolume;
-    enum class Step : std::uint8_t { waiting, reading_head, reading_tail, writing, zeroing };
+    enum class Step : std::uint8_t {
+        waiting,
+        reading_head,
+        reading_tail,
+        writing,
+        awaiting_space,  // that a removed file is about to give back
+        zeroing,
+    };
     struct Io final : IoOp {
         explicit Io(BlockChange& a_change) noexcept : change(a_change) {}
         void on_complete(Status status, std::size_t count) noexcept override;
         BlockChange& change;
     };
-    struct Zero final : Job {
-        explicit Zero(BlockChange& a_change) noexcept : change(a_change) {}
+    // What may wait for the disk: zeroing, and awaiting space.
+    struct Work final : Job {
+        explicit Work(BlockChange& a_change) noexcept : change(a_change) {}
         void run() noexcept override;
         void done() noexcept override;
         BlockChange& change;
@@ -76,7 +87,8 @@ class BlockChange : public ListLink {
     AlignedBuffer buffer_;                 // a write's: of the locked range
     AlignedBuffer edge_;                   // a block that is changed in part
     Io io_;
-    Zero job_;
+    Work job_;
+    bool awaited_space_ = false;
 };
 
 // A front end's read; `data` outlives it. May return what is being written at the time.
@@ -230,6 +242,8 @@ class BlockVolume final : public Volume {
     void take_edge(BlockChange& change) noexcept;
     void write_on(BlockChange& change) noexcept;
     void finish(BlockChange& change, Status status) noexcept;
+    template <typename Attempt>
+    Status with_space(Attempt attempt) noexcept;
     void read_on(BlockRead& read, Status status, std::size_t count) noexcept;
     // Zeroes whole blocks, waiting for the disk; on any thread.
     Status zero(std::uint32_t flags, std::uint64_t offset, std::uint64_t size) noexcept;

@@ -5,6 +5,7 @@
 #include "engine/store/block_volume.hpp"
 
 #include "engine/store/identity.hpp"
+#include "tests/unit/io/sim_world.hpp"
 #include "tests/unit/io/world.hpp"
 
 #include <deque>
@@ -179,6 +180,31 @@ TEST_P(BlockVolumeTest, TakesNoOpBeyondItsEndOrOfAnotherKind) {
     other.object = kBlockObject;
     other.kind = OpKind::truncate;
     EXPECT_FALSE(volume_->is_valid(other));
+}
+
+// The simulated disk keeps two removed files for a while.
+TEST_P(BlockVolumeTest, WaitsForTheSpaceOfARemovedFile) {
+    if (GetParam().name != std::string("sim")) GTEST_SKIP() << "space is back too soon here";
+    ScopedFd large = open_file("large");
+    write_all(large.get(), std::string(16 * kBlockUnit, 'x'));
+    const FileSystemStat stat = vfs().stat_file_system(large.get()).value();
+    static_cast<SimWorld&>(world()).node().disk().set_capacity(
+        (stat.blocks - stat.blocks_free + 1) * stat.block_size);
+    ASSERT_TRUE(vfs().unlink(directory(), "large", false).ok());
+    vfs().close_later(large.release());
+    write(0, std::string(2 * kBlockUnit, 'a'));
+    submit(zero_op(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 4 * kBlockUnit, 2 * kBlockUnit));
+    settle();
+    EXPECT_EQ(read(0, 3), "aaa");
+    const std::string text(8 * kBlockUnit, 'r');
+    large = open_file("larger");
+    write_all(large.get(), std::string(8 * kBlockUnit, 'x'));
+    ASSERT_TRUE(vfs().unlink(directory(), "larger", false).ok());
+    vfs().close_later(large.release());
+    EXPECT_TRUE(volume_->apply(write_op(16 * kBlockUnit, as_bytes(text))).ok());
+    Change& refused = write(32 * kBlockUnit, std::string(32 * kBlockUnit, 'b'));
+    world().run_until([&] { return refused.done; });
+    EXPECT_TRUE(refused.outcome.is_errno(ENOSPC));
 }
 
 TEST_P(BlockVolumeTest, GrowsAndNeverShrinks) {
