@@ -138,6 +138,10 @@ void BlockClient::grow(SimMount& mount) {
                         [this, size, &mount, alive = mount.generation](Status status, const auto&) {
                             // Or nobody has told it.
                             if (!status.ok() || mount.generation != alive) return;
+                            // Alone, who still takes himself for its secondary does not count.
+                            const bool with_peer = mount.replica->role() == ReplicaRole::primary;
+                            const std::string wrong = with_peer ? check_growth_(size) : "";
+                            if (!wrong.empty()) fail_(wrong);
                             volume_size_ = size;
                             ++grown_;
                             stretches_.push_back(size - kStretch * kSector);

@@ -29,6 +29,11 @@ class BlockClient {
 
     // sync = "fsync": whenever another mount serves, what was not flushed may be lost.
     void expect_early_answers() noexcept { answers_early_ = true; }
+    // Called when it is told by a primary that the volume has grown; what is wrong then, or
+    // nothing.
+    void set_growth_check(std::function<std::string(std::uint64_t size)> check) {
+        check_growth_ = std::move(check);
+    }
     void start();
     void stop() noexcept { stopped_ = true; }
     [[nodiscard]] bool is_idle() const noexcept;
@@ -83,6 +88,7 @@ class BlockClient {
     World& world_;
     std::function<SimMount*()> serving_;
     std::function<void(const std::string&)> fail_;
+    std::function<std::string(std::uint64_t size)> check_growth_;
     std::vector<std::uint64_t> stretches_;  // where the requests go: bytes
     std::vector<Sector> known_;             // of the stretches, one behind the other
     std::vector<std::shared_ptr<Request>> under_way_;

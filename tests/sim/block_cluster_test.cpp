@@ -4,9 +4,7 @@
 // the directory holds as well. One register, one role, one failover for both (docs/block.md).
 //
 // Which seeds: seeds.hpp.
-#include "tests/sim/block_client.hpp"
-#include "tests/sim/campaign.hpp"
-#include "tests/sim/node_program.hpp"
+#include "tests/sim/block_campaign.hpp"
 #include "tests/sim/seeds.hpp"
 
 #include <gtest/gtest.h>
@@ -19,42 +17,6 @@ namespace gemel::sim {
 namespace {
 
 constexpr std::uint64_t kSeedsDefault = 60;
-constexpr std::uint64_t kSize = 3 * kIntentRegionSize;
-
-template <typename Faults>
-class WithBlock final : public Faults {
-   public:
-    explicit WithBlock(std::uint64_t seed, bool answers_early, Mutant mutant = Mutant::none)
-        : Faults(seed, mutant),
-          client_(
-              this->cluster_.world, kSize, [this] { return this->serving(); },
-              [this](const std::string& what) { this->cluster_.failures.push_back(what); }) {
-        this->cluster_.add_block(kSize, answers_early);
-        if (answers_early) client_.expect_early_answers();
-    }
-    [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
-    [[nodiscard]] std::uint64_t grown() const { return client_.grown(); }
-
-   private:
-    void start_more() override { client_.start(); }
-    void stop_more() override { client_.stop(); }
-    [[nodiscard]] bool is_more_idle() const override { return client_.is_idle(); }
-    void expect_loss_of_more() override { client_.unflushed_may_be_lost(); }
-    void verify_more(SimMount& mount) override { client_.verify(mount); }
-    std::string compare_more() override {
-        auto& machines = this->cluster_.machines;
-        const auto size_on = [this](std::size_t node) {
-            const NodeProgram* program = this->cluster_.program(node);
-            return program->replica().volume(BlockClient::kVolume).as_block()->size();
-        };
-        if (size_on(Cluster::kAlpha) != size_on(Cluster::kBeta)) return "the sizes differ";
-        return compare_backings(*machines[Cluster::kAlpha]->find(ClusterNames::kDisks).file_system,
-                                *machines[Cluster::kBeta]->find(ClusterNames::kDisks).file_system,
-                                "disk0", size_on(Cluster::kAlpha));
-    }
-
-    BlockClient client_;
-};
 
 template <typename Faults>
 void run_campaign(std::uint64_t seeds_default, bool answers_early = false) {
@@ -82,10 +44,15 @@ TEST(BlockCluster, LosesNothingAnsweredUnderSingleFaults) {
     run_campaign<SingleFaults>(kSeedsDefault);
 }
 
+// Both may lose their memory, and a person does as he likes.
+TEST(BlockCluster, LosesNothingFlushedUnderTwoFaultsAndAPerson) {
+    run_campaign<DoubleFaults>(kSeedsDefault / 3);
+}
+
 // sync = "fsync": what a flush covered is there after a takeover, nothing is invented, and both
 // copies are equal in the end.
 TEST(BlockCluster, LosesNothingFlushedWhereAnswersAreEarly) {
-    run_campaign<SingleFaults>(kSeedsDefault / 2, true);
+    run_campaign<SingleFaults>(kSeedsDefault / 3, true);
 }
 
 }  // namespace

@@ -2,26 +2,50 @@
 #include "tests/sim/mutants.hpp"
 
 #include "engine/mirror/messages.hpp"
+#include "engine/mirror/op_codec.hpp"
 
 #include <algorithm>
 #include <utility>
 
 namespace gemel::sim {
 
-EarlyAckLink::EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner)
-    : loop_(loop), inner_(std::move(inner)), timer_(loop, [this] { let_go(); }) {}
+EarlyAckLink::EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner, Mutant mutant)
+    : loop_(loop), inner_(std::move(inner)), mutant_(mutant), timer_(loop, [this] { let_go(); }) {}
+
+std::optional<EarlyAckLink::Frame> EarlyAckLink::answer_to(FrameType type, Bytes payload) const {
+    constexpr std::uint16_t kBlockVolume = 1;
+    Frame answer{FrameType::ack, {}};
+    if (type == FrameType::op) {
+        const Result<DecodedOp> op = decode_op(payload);
+        const bool is_block = op.ok() && op->op.volume == kBlockVolume;
+        const bool answers = mutant_ == Mutant::acknowledge_early ||
+                             (mutant_ == Mutant::acknowledge_blocks_early && is_block);
+        if (!answers) return std::nullopt;
+        encode_number(ByteReader(payload).get<std::uint64_t>(), answer.payload);
+        return answer;
+    }
+    if (type == FrameType::sync && mutant_ == Mutant::flush_early) {
+        answer.type = FrameType::sync_done;
+        encode_number(decode_sync(payload)->token, answer.payload);
+        return answer;
+    }
+    if (type == FrameType::resize && mutant_ == Mutant::grow_early) {
+        answer.type = FrameType::resized;
+        answer.payload.assign(payload.begin(), payload.end());
+        return answer;
+    }
+    return std::nullopt;
+}
 
 void EarlyAckLink::send(FrameType type, Bytes head, Bytes body) noexcept {
     ByteBuffer payload(head.begin(), head.end());
     payload.insert(payload.end(), body.begin(), body.end());
-    if (type == FrameType::op) {
-        const auto number = ByteReader(payload).get<std::uint64_t>();
-        loop_.post([this, number, alive = std::weak_ptr<bool>(alive_)] {
+    if (auto answer = answer_to(type, payload)) {
+        loop_.post([this, answer = *answer, alive = std::weak_ptr<bool>(alive_)] {
             if (alive.expired() || handler_ == nullptr) return;
-            ByteBuffer ack;
-            encode_number(number, ack);
-            handler_->on_frame(FrameType::ack, ack);
+            handler_->on_frame(answer.type, answer.payload);
         });
+        if (type == FrameType::resize) return;
     }
     held_.push_back({type, std::move(payload)});
     if (!timer_.is_running()) timer_.start(Duration::milliseconds(20));

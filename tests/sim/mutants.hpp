@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,15 +30,19 @@ enum class Mutant : unsigned char {
     takeover_without_register,  // the sole right to serve is taken without asking
     takeover_from_resync,       // a copy that is being filled believes itself in sync
     keep_intents,               // no intent is ever cleared
+    acknowledge_blocks_early,   // as acknowledge_early, of block volumes alone
+    flush_early,                // a sync is answered for the peer before it has left
+    grow_early,                 // a growth is answered for the peer, which never hears of it
     leak_descriptors,           // a session leaves an open file,
     leak_timers,                // or a running timer,
     leak_memory,                // or an entry in a list
 };
 
-// Holds every frame back for a while, and acknowledges each op at once.
+// Holds every frame back for a while, and answers what `mutant` says at once.
 class EarlyAckLink final : public PeerLink {
    public:
-    EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner);
+    EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner,
+                 Mutant mutant = Mutant::acknowledge_early);
 
     void send(FrameType type, Bytes head, Bytes body) noexcept override;
     void flush() noexcept override {}
@@ -51,10 +56,13 @@ class EarlyAckLink final : public PeerLink {
         ByteBuffer payload;
     };
 
+    // The answer to a frame, or nothing.
+    [[nodiscard]] std::optional<Frame> answer_to(FrameType type, Bytes payload) const;
     void let_go() noexcept;
 
     Loop& loop_;
     std::unique_ptr<PeerLink> inner_;
+    Mutant mutant_;
     PeerLinkHandler* handler_ = nullptr;
     std::deque<Frame> held_;
     Timer timer_;

@@ -132,7 +132,10 @@ void NodeProgram::tick() {
 std::unique_ptr<PeerLink> NodeProgram::meddle(std::unique_ptr<PeerLink> link) {
     switch (names_.mutant) {
         case Mutant::acknowledge_early:
-            return std::make_unique<EarlyAckLink>(loop_, std::move(link));
+        case Mutant::acknowledge_blocks_early:
+        case Mutant::flush_early:
+        case Mutant::grow_early:
+            return std::make_unique<EarlyAckLink>(loop_, std::move(link), names_.mutant);
         case Mutant::clear_before_sync:
             return std::make_unique<UnsyncedRoundLink>(std::move(link), *storage_->intents,
                                                        names_.idle_rounds);

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any campaign, with a block volume beside the directory and a client of it.
+#pragma once
+
+#include "tests/sim/block_client.hpp"
+#include "tests/sim/campaign.hpp"
+#include "tests/sim/node_program.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace gemel::sim {
+
+template <typename Faults>
+class WithBlock final : public Faults {
+   public:
+    static constexpr std::uint64_t kBlockSize = 3 * kIntentRegionSize;
+
+    // `answers_early`: sync = "fsync".
+    explicit WithBlock(std::uint64_t seed, bool answers_early, Mutant mutant = Mutant::none)
+        : Faults(seed, mutant),
+          client_(
+              this->cluster_.world, kBlockSize, [this] { return this->serving(); },
+              [this](const std::string& what) { this->cluster_.failures.push_back(what); }) {
+        this->cluster_.add_block(kBlockSize, answers_early);
+        if (answers_early) client_.expect_early_answers();
+        client_.set_growth_check([this](std::uint64_t size) { return check_growth(size); });
+    }
+    [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
+    [[nodiscard]] std::uint64_t grown() const { return client_.grown(); }
+
+   private:
+    void start_more() override { client_.start(); }
+    void stop_more() override { client_.stop(); }
+    [[nodiscard]] bool is_more_idle() const override { return client_.is_idle(); }
+    void expect_loss_of_more() override { client_.unflushed_may_be_lost(); }
+    void verify_more(SimMount& mount) override { client_.verify(mount); }
+    // Whoever may take over has it by then.
+    std::string check_growth(std::uint64_t size) {
+        for (const std::size_t node : {Cluster::kAlpha, Cluster::kBeta}) {
+            const NodeProgram* program = this->cluster_.program(node);
+            if (program == nullptr) continue;
+            if (program->node()->machine().state() != MirrorState::secondary) continue;
+            BlockVolume* block = program->replica().volume(BlockClient::kVolume).as_block();
+            if (block->size() < size) return "clients see a size that the secondary has not";
+        }
+        return {};
+    }
+    std::string compare_more() override {
+        auto& machines = this->cluster_.machines;
+        const auto size_on = [this](std::size_t node) {
+            const NodeProgram* program = this->cluster_.program(node);
+            return program->replica().volume(BlockClient::kVolume).as_block()->size();
+        };
+        if (size_on(Cluster::kAlpha) != size_on(Cluster::kBeta)) return "the sizes differ";
+        return compare_backings(*machines[Cluster::kAlpha]->find(ClusterNames::kDisks).file_system,
+                                *machines[Cluster::kBeta]->find(ClusterNames::kDisks).file_system,
+                                "disk0", size_on(Cluster::kAlpha));
+    }
+
+    BlockClient client_;
+};
+
+}  // namespace gemel::sim
