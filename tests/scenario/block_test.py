@@ -27,7 +27,10 @@ size = "64MiB"
 
 class BlockTest(unittest.TestCase):
     def setUp(self):
-        self.lab = Lab(default_binaries(), mirror=BLOCK)
+        self.use(Lab(default_binaries(), mirror=BLOCK))
+
+    def use(self, lab):
+        self.lab = lab
         self.addCleanup(self.lab.close)
         for node in NODES:
             (self.lab[node].root / "mnt" / "disks").mkdir()
@@ -139,6 +142,19 @@ class BlockTest(unittest.TestCase):
         self.lab.start(serving)
         self.assertEqual(self.lab.wait_pair(), (other, serving))
         self.assertEqual(self.volume(serving)["size_bytes"], 97 << 20)
+        self.assert_equal_copies()
+
+    def test_with_early_answers_what_was_flushed_is_on_the_other(self):
+        self.lab.close()
+        self.use(Lab(default_binaries(), mirror='sync = "fsync"' + BLOCK, volumes=""))
+        serving, other = self.begin()
+        self.qemu_io(serving, *[f"write -P {i + 1} {i}M 1M" for i in range(32)], "flush")
+        self.lab[serving].kill_daemon()
+        self.lab.wait_state(other, "alone")
+        self.assertEqual(self.lab.status(other)["volumes"][0]["sync"], "fsync")
+        self.qemu_io(other, *[f"read -P {i + 1} {i}M 1M" for i in range(32)])
+        self.lab.start(serving)
+        self.lab.wait_pair()
         self.assert_equal_copies()
 
     def test_an_image_is_adopted_and_a_clone_of_it_goes_to_the_other(self):
