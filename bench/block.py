@@ -134,11 +134,11 @@ class Run:
 
     def fill(self, targets, gemel):
         """No measured write finds a hole."""
-        words = ["--rw=write", "--bs=1M", "--iodepth=4"]
+        words = ["--rw=write", "--bs=1M", "--iodepth=1"]
         for target in targets:
             target.load([*words, f"--size={self.size}"])
-        if self.many:
-            gemel.load_each(range(1, len(self.sizes)), words)
+        for number in range(1, len(self.sizes) if self.many else 1):
+            gemel.load_each([number], words)
 
     def measure(self, title, name, load, figure="ops_per_s"):
         subprocess.run(["sync", "-f", str(self.base)], check=True)
