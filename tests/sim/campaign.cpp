@@ -5,15 +5,14 @@
 
 namespace gemel::sim {
 
-Workload::Options Campaign::workload_options(std::uint64_t seed) {
+Workload::Options Campaign::options_of(std::uint64_t seed) {
     Workload::Options options;
     // Some are never idle, some mostly.
     options.rest_every = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 100 : 25;
     return options;
 }
 
-Campaign::Campaign(std::uint64_t seed, Mutant mutant)
-    : Campaign(seed, mutant, workload_options(seed)) {}
+Campaign::Campaign(std::uint64_t seed, Mutant mutant) : Campaign(seed, mutant, options_of(seed)) {}
 
 Campaign::Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options)
     : cluster_(seed, mutant),

@@ -27,7 +27,7 @@ class Campaign {
 
    protected:
     Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options);
-    [[nodiscard]] static Workload::Options workload_options(std::uint64_t seed);
+    [[nodiscard]] static Workload::Options options_of(std::uint64_t seed);
 
     // Injects faults and heals; empty when all held.
     virtual std::string misfortune() = 0;

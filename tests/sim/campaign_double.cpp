@@ -8,7 +8,7 @@ DoubleFaultsUnderLogs::DoubleFaultsUnderLogs(std::uint64_t seed, Mutant mutant)
     : DoubleFaults(seed, mutant, logging_options(seed)) {}
 
 Workload::Options DoubleFaultsUnderLogs::logging_options(std::uint64_t seed) {
-    Workload::Options options = workload_options(seed);
+    Workload::Options options = options_of(seed);
     options.log_every = 20;
     return options;
 }
