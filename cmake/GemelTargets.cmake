@@ -167,7 +167,7 @@ function(gemel_test_properties name labels timeout)
     if(NOT timeout)
         set(timeout 900)
         if("fast" IN_LIST labels)
-            set(timeout 120)
+            set(timeout 300)  # sanitized, on a busy machine
         endif()
     endif()
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout})
