@@ -37,7 +37,7 @@ test  git                    the same
 test  python3                house rules and test scripts
 test  clang-16               the second compiler: everything builds without a warning there too
 test  libclang-rt-16-dev     its sanitizers
-test  llvm-16                llvm-symbolizer: the sanitizers know functions by name, and what is no leak
+test  llvm-16                llvm-symbolizer: names in reports, and what is no leak
 test  groff-base             checks the manual pages
 test  doxygen                makes the documentation of the API, and finds what has none
 test  iproute2               two nodes on one machine: network namespaces and their links
