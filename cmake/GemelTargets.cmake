@@ -165,10 +165,7 @@ function(gemel_test_properties name labels timeout)
         endif()
     endforeach()
     if(NOT timeout)
-        set(timeout 900)
-        if("fast" IN_LIST labels)
-            set(timeout 300)  # sanitized, on a busy machine
-        endif()
+        set(timeout 900)  # a fast one, too: sanitized, interruption_test takes minutes
     endif()
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout})
     if("root" IN_LIST labels)
