@@ -2,6 +2,7 @@
 #include "tests/root/tracker_fixture.hpp"
 
 #include "engine/base/checksum.hpp"
+#include "engine/io/uring/posix_vfs.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <filesystem>
+#include <iostream>
 #include <sched.h>
 #include <sstream>
 #include <sys/mount.h>
@@ -24,6 +26,14 @@ namespace gemel {
 namespace {
 
 constexpr std::uint64_t kZeros = 0;  // the digest of a unit of them
+
+// Without a look there is no verdict.
+[[noreturn]] void give_up(const std::string& what) {
+    std::cerr << what << '\n';
+    std::abort();
+}
+
+std::string because(const char* call) { return std::string(call) + ": " + std::strerror(errno); }
 
 bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
@@ -58,7 +68,9 @@ ObjectKey key_at(int directory, const char* path, int flags) {
     auto* handle = new (space.data()) file_handle{};
     handle->handle_bytes = MAX_HANDLE_SZ;
     int mount = 0;
-    if (::name_to_handle_at(directory, path, handle, &mount, flags) != 0) std::abort();
+    if (::name_to_handle_at(directory, path, handle, &mount, flags) != 0) {
+        give_up(because("name_to_handle_at"));
+    }
     return {reinterpret_cast<const char*>(handle->f_handle), handle->handle_bytes};
 }
 
@@ -82,7 +94,7 @@ std::vector<std::uint64_t> content_of(const std::string& path) {
 void look(const std::string& path, TreeImage& image) {
     const int fd = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct stat facts {};
-    if (fd < 0 || ::fstat(fd, &facts) != 0) std::abort();
+    if (fd < 0 || ::fstat(fd, &facts) != 0) give_up(because(path.c_str()));
     const ObjectKey key = key_of(path);
     ObjectImage& object = image[key];
     object.path = path;
@@ -116,7 +128,7 @@ bool leave_mounts_alone() {
 
 std::unique_ptr<ImageFileSystem> ImageFileSystem::make(const std::string& type, std::string& why) {
     std::string folder = "/var/tmp/gemel-tracker-XXXXXX";
-    if (::mkdtemp(folder.data()) == nullptr) std::abort();
+    if (::mkdtemp(folder.data()) == nullptr) give_up(because("mkdtemp"));
     auto made = std::make_unique<ImageFileSystem>();
     made->type_ = type;
     made->folder_ = folder;
@@ -150,7 +162,7 @@ ImageFileSystem::~ImageFileSystem() {
 }
 
 void ImageFileSystem::sync() const {
-    if (::syncfs(fd_) != 0) std::abort();
+    if (::syncfs(fd_) != 0) give_up(because("syncfs"));
 }
 
 ObjectKey key_of(const std::string& path) { return key_at(AT_FDCWD, path.c_str(), 0); }
@@ -163,17 +175,13 @@ TreeImage image_of(const std::string& root) {
 
 void Recorded::add(const ChangeRecord& record) {
     incomplete_ = incomplete_ || !record.incomplete.empty();
+    PosixVfs vfs;
     for (const ObjectChange& change : record.objects) {
-        alignas(file_handle) std::array<char, sizeof(file_handle) + FileHandle::kSizeMax> space{};
-        auto* handle = new (space.data()) file_handle{};
-        handle->handle_type = change.handle.type;
-        handle->handle_bytes = change.handle.size;
-        std::memcpy(handle->f_handle, change.handle.bytes.data(), change.handle.size);
-        const int fd = ::open_by_handle_at(file_system_, handle, O_PATH | O_CLOEXEC);
-        if (fd < 0 && errno == ESTALE) continue;
-        if (fd < 0) std::abort();
-        ObjectChange& known = objects_[key_at(fd, "", AT_EMPTY_PATH)];
-        ::close(fd);
+        const Result<Fd> opened = vfs.open_by_handle(Fd{file_system_}, change.handle, O_PATH);
+        if (!opened.ok() && opened.status().is_errno(ESTALE)) continue;
+        if (!opened.ok()) give_up("open_by_handle: " + opened.status().to_string());
+        const ScopedFd file(vfs, opened.value());
+        ObjectChange& known = objects_[key_at(file.get().value, "", AT_EMPTY_PATH)];
         known.attributes = known.attributes || change.attributes;
         known.names = known.names || change.names;
         known.ranges.insert(known.ranges.end(), change.ranges.begin(), change.ranges.end());
@@ -218,7 +226,7 @@ const ChangeCase& change_case(const std::string& name) {
     for (const ChangeCase& one : change_cases()) {
         if (one.name == name) return one;
     }
-    std::abort();
+    give_up("no case " + name);
 }
 
 }  // namespace gemel

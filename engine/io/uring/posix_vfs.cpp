@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
+#include <ctime>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -105,9 +106,17 @@ Result<Fd> PosixVfs::open_by_handle(Fd root, const FileHandle& handle, int flags
     buffer.handle_bytes = handle.size;
     buffer.handle_type = handle.type;
     std::memcpy(buffer.handle, handle.bytes.data(), handle.size);
-    return fd_of(uninterrupted([&] {
-        return ::open_by_handle_at(root.value, buffer.raw(), flags | O_NOFOLLOW | O_CLOEXEC);
-    }));
+    // While somebody is just making an inode of this number, iget_locked() of Linux finds neither
+    // the inode nor that there is none, and ext4 answers ENOMEM. That passes within microseconds;
+    // what remains after all pauses, 0.1 s together, is a want of memory.
+    for (timespec pause{0, 50'000};; pause.tv_nsec *= 2) {
+        Result<Fd> opened = fd_of(uninterrupted([&] {
+            return ::open_by_handle_at(root.value, buffer.raw(), flags | O_NOFOLLOW | O_CLOEXEC);
+        }));
+        if (opened.ok() || !opened.status().is_errno(ENOMEM)) return opened;
+        if (pause.tv_nsec > 50'000'000) return opened;
+        ::nanosleep(&pause, nullptr);
+    }
 }
 
 Result<FileHandle> PosixVfs::handle_of(Fd file) noexcept {
