@@ -54,6 +54,10 @@ bool is_known(FrameType type) noexcept {
         case FrameType::resync_answer:
         case FrameType::resync_end:
         case FrameType::resync_done:
+        case FrameType::verify_check:
+        case FrameType::verify_answer:
+        case FrameType::verify_question:
+        case FrameType::verify_reply:
         case FrameType::register_read:
         case FrameType::register_swap:
         case FrameType::register_answer:

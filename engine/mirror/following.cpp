@@ -144,6 +144,10 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
         case FrameType::resync_end:
         case FrameType::resync_done:
             return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+        case FrameType::verify_check:
+        case FrameType::verify_question:
+            return context_.verifier == nullptr ? Status(Code::corrupt)
+                                                : context_.verifier->on_frame(type, payload);
         default:
             return Status(Code::corrupt);
     }

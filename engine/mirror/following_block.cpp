@@ -71,11 +71,11 @@ void Following::note_applied(std::uint64_t number) noexcept {
 }
 
 bool Following::is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept {
-    if (type < FrameType::resync_begin || type > FrameType::resync_done || party == nullptr) {
-        return true;
-    }
-    if (party->is_ready(type, payload)) return true;
-    GEMEL_PROBE("following: a frame of a resync waits for changes under way");
+    const bool verifies = type == FrameType::verify_check || type == FrameType::verify_question;
+    const bool resyncs = type >= FrameType::resync_begin && type <= FrameType::resync_done;
+    ResyncParty* asked = verifies ? context_.verifier.get() : resyncs ? party : nullptr;
+    if (asked == nullptr || asked->is_ready(type, payload)) return true;
+    GEMEL_PROBE("following: a frame waits for changes under way");
     waiting_party_ = party;
     return false;
 }

@@ -42,6 +42,11 @@ enum class FrameType : std::uint8_t {
     resync_answer = 46,
     resync_end = 47,
     resync_done = 48,
+    // verify
+    verify_check = 50,
+    verify_answer = 51,
+    verify_question = 52,
+    verify_reply = 53,
     // witness
     register_read = 60,
     register_swap = 61,

@@ -30,6 +30,7 @@ class Replica::Impl final : public PeerLinkHandler {
         context.disk_failed = [this](Status status) { note_disk_failure(as_disk_failure(status)); };
         context.block_progress = [this] {
             if (party != nullptr) party->on_progress();
+            if (context.verifier != nullptr) context.verifier->on_progress();
             following.on_block_progress();
         };
         for (const auto& volume : volumes) {
@@ -54,6 +55,7 @@ class Replica::Impl final : public PeerLinkHandler {
     void on_lost(Status reason) noexcept override;
     void take_link(std::unique_ptr<PeerLink> link) noexcept;
     void end_session() noexcept;
+    void end_verify() noexcept;
     void release_orphans() noexcept;
     void note_disk_failure(Status status) noexcept;
     void tell_kept_failure() noexcept;
@@ -173,6 +175,11 @@ Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
         case FrameType::resync_answer:
         case FrameType::resync_done:
             return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+        case FrameType::verify_answer:
+        case FrameType::verify_reply:
+            // Without one it is late: nobody waits for it any more.
+            return context.verifier == nullptr ? Status()
+                                               : context.verifier->on_frame(type, payload);
         default:
             return Status(Code::corrupt);
     }
@@ -187,10 +194,18 @@ void Replica::Impl::on_lost(Status reason) noexcept {
 void Replica::Impl::end_session() noexcept {
     context.drop_link();
     if (party != nullptr) party->on_session_lost();
+    if (context.verifier != nullptr) context.verifier->on_session_lost();
     sizes.reset();
     following.stop();
     serving.on_session_lost();
     rounds.on_peer_gone();
+}
+
+void Replica::Impl::end_verify() noexcept {
+    if (context.verifier == nullptr) return;
+    context.verifier->on_session_lost();
+    // It may be calling us right now.
+    context.loop.post([retired = std::shared_ptr<ResyncParty>(std::move(context.verifier))] {});
 }
 
 Replica::Replica(Loop& loop, LogSink& log, IntentLog& intents,
@@ -241,6 +256,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     const bool continues = context.role == ReplicaRole::held;
     context.drop_link();
     impl_->party.reset();
+    impl_->end_verify();
     impl_->sizes.reset();
     impl_->following.stop();
     if (!continues) {
@@ -292,6 +308,13 @@ bool Replica::claim_content(std::uint16_t volume, std::uint64_t offset,
     return impl_->serving.claim_content(volume, offset, size);
 }
 
+bool Replica::is_content_settled(std::uint16_t volume, std::uint64_t offset,
+                                 std::uint64_t size) const noexcept {
+    return impl_->serving.is_content_settled(volume, offset, size);
+}
+
+void Replica::release_claim() noexcept { impl_->serving.release_claim(); }
+
 bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
 
 void Replica::hold_answers() noexcept { impl_->serving.hold_answers(); }
@@ -341,6 +364,7 @@ void Replica::stop() noexcept {
     impl_->context.drop_link();
     impl_->context.role = ReplicaRole::idle;
     impl_->party.reset();
+    impl_->end_verify();
     impl_->rounds.stop();
     impl_->sizes.reset();
     impl_->following.stop();
@@ -368,6 +392,11 @@ Duration Replica::waiting_for_peer() const noexcept { return impl_->serving.wait
 
 void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
     impl_->party = std::move(party);
+}
+
+void Replica::set_verify_party(std::unique_ptr<ResyncParty> party) noexcept {
+    impl_->end_verify();
+    impl_->context.verifier = std::move(party);
 }
 
 DirtyMap& Replica::dirty_map(std::uint16_t volume) noexcept {

@@ -98,7 +98,8 @@ class ReplicaEvents {
 };
 
 // Gets the resync frames of a session and is told when it may go on. resync/ implements a source
-// and a target; the replica forwards frames 40..48 in stream order.
+// and a target; the replica forwards frames 40..48 in stream order. Of a verify (frames 50..53),
+// which runs while both are in sync, likewise.
 class ResyncParty {
    public:
     virtual ~ResyncParty() = default;
@@ -112,6 +113,8 @@ class ResyncParty {
     virtual Status on_frame(FrameType type, Bytes payload) noexcept = 0;
     // Source: ops were acknowledged or carried out; a place to go on with work that waited.
     virtual void on_progress() noexcept = 0;
+    // Source of a verify: this op has been put into the stream; `op` is as the peer carries it out.
+    virtual void on_shipped(const Op&) noexcept {}
     // The session is over; what was sent and not answered counts as not sent.
     virtual void on_session_lost() noexcept = 0;
 };
@@ -206,6 +209,11 @@ class Replica {
     // tells when that may be worth while. One range at a time.
     [[nodiscard]] bool claim_content(std::uint16_t volume, std::uint64_t offset,
                                      std::uint64_t size) noexcept;
+    // The same, but nothing waits where it is false.
+    [[nodiscard]] bool is_content_settled(std::uint16_t volume, std::uint64_t offset,
+                                          std::uint64_t size) const noexcept;
+    // What waits because of a claim goes on.
+    void release_claim() noexcept;
     // Source, at its end: from here on, as long as the session lasts, an op is answered only when
     // the target has it, so that all_acknowledged() comes true however busy the applications are.
     void hold_answers() noexcept;
@@ -223,6 +231,9 @@ class Replica {
     // long it has been silent meanwhile.
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
+    // Null: frames of a verify end the session, but for late answers. Dropped by stop() and when a
+    // service begins, after on_session_lost.
+    void set_verify_party(std::unique_ptr<ResyncParty> party) noexcept;
     [[nodiscard]] DirtyMap& dirty_map(std::uint16_t volume) noexcept;
     [[nodiscard]] IntentLog& intents() noexcept;
     [[nodiscard]] const ReplicaCounters& counters() const noexcept;

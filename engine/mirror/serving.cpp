@@ -327,6 +327,7 @@ std::uint64_t Serving::ship_one(const Op& op) noexcept {
     context_.link->send(FrameType::op, context_.scratch, op.data);
     ++context_.counters.ops_shipped;
     context_.counters.bytes_shipped += op.data.size();
+    if (context_.verifier != nullptr) context_.verifier->on_shipped(op);
     return number;
 }
 

@@ -56,6 +56,9 @@ class Serving {
     // replica.hpp
     [[nodiscard]] bool claim_content(std::uint16_t volume, std::uint64_t offset,
                                      std::uint64_t size) noexcept;
+    [[nodiscard]] bool is_content_settled(std::uint16_t volume, std::uint64_t offset,
+                                          std::uint64_t size) const noexcept;
+    void release_claim() noexcept;
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
     [[nodiscard]] Duration oldest_unfinished() const noexcept;
     [[nodiscard]] Duration waiting_for_peer() const noexcept;

@@ -95,17 +95,25 @@ bool Serving::is_held(const Op& op) const noexcept {
                        [&](const Mending& mending) { return holds(mending.range); });
 }
 
-bool Serving::claim_content(std::uint16_t volume, std::uint64_t offset,
-                            std::uint64_t size) noexcept {
+void Serving::release_claim() noexcept {
     if (claimed_ && !waiting_.empty()) schedule_pump();
     claimed_.reset();
+}
+
+bool Serving::is_content_settled(std::uint16_t volume, std::uint64_t offset,
+                                 std::uint64_t size) const noexcept {
     const auto mends = [&](const Mending& mending) {
         return mending.range.volume == volume &&
                overlap(mending.range.offset, mending.range.size, offset, size);
     };
-    const bool busy = context_.block(volume)->is_busy(offset, size) ||
-                      std::any_of(mendings_.begin(), mendings_.end(), mends);
-    if (!busy) return true;
+    return !context_.block(volume)->is_busy(offset, size) &&
+           std::none_of(mendings_.begin(), mendings_.end(), mends);
+}
+
+bool Serving::claim_content(std::uint16_t volume, std::uint64_t offset,
+                            std::uint64_t size) noexcept {
+    release_claim();
+    if (is_content_settled(volume, offset, size)) return true;
     GEMEL_PROBE("serving: a resync waits for changes under way");
     claimed_ = Hold{volume, offset, size};
     return false;
