@@ -112,6 +112,7 @@ int main(int argc, char** argv) {
     add_limits(app, limits, command);
     add_driver(app, "block", "block volumes by NBD, against qemu and others", command);
     add_driver(app, "memory", "how much gemeld needs for a tree of a million files", command);
+    add_driver(app, "resync", "how fast two copies become equal, against rsync", command);
     add_driver(app, "mirror", "two nodes, against the bare file system and GlusterFS", command);
     try {
         app.parse(argc, argv);

@@ -51,6 +51,8 @@ test  fio                    NBD client with its nbd engine: random writes, veri
 test  qemu-system-x86        guests: a kernel of their own, disks that are mirrored
 test  socat                  leads TCP connections of a guest to the socket of a volume
 test  e2fsprogs              makes and checks the file systems of guests
+bench iperf3                 measures the link beside a resync
+bench python3-matplotlib     draws the plot of gemel-bench resync
 guest linux-image-cloud-amd64 their kernel: 6.1 of Debian, the oldest that gemel runs on
 guest busybox-static         their shell and tools
 guest extlinux               boots an installed guest from its disk
