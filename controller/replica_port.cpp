@@ -28,13 +28,23 @@ void EngineReplica::attach_target(std::unique_ptr<PeerLink> link, bool full_comp
     ResyncSource::Options options;
     options.full = full_compare;
     replica_.set_resync_party(
-        std::make_unique<ResyncSource>(loop_, log_, replica_, memory_, progress_, options));
+        std::make_unique<ResyncSource>(loop_, log_, replica_, memory_, progress_, pacer_, options));
 }
 
 void EngineReplica::begin_attaching() noexcept { replica_.begin_attaching(); }
 
 void EngineReplica::finish_attaching(bool peer_in_set) noexcept {
     replica_.finish_attaching(peer_in_set);
+}
+
+void EngineReplica::set_resync_range(const ResyncRateRange& range) noexcept {
+    pacer_.set_range(range);
+    replica_.wake_resync();
+}
+
+void EngineReplica::pause_resync(bool paused) noexcept {
+    pacer_.set_paused(paused);
+    replica_.wake_resync();
 }
 
 void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept {
@@ -69,6 +79,7 @@ void EngineReplica::sync_volumes() noexcept {
 
 void EngineReplica::stop() noexcept {
     ++service_;
+    pacer_.set_paused(false);
     replica_.stop();
 }
 

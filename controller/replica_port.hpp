@@ -6,6 +6,7 @@
 #include "controller/ports.hpp"
 #include "engine/io/loop.hpp"
 #include "engine/mirror/replica.hpp"
+#include "resync/pacer.hpp"
 #include "resync/progress.hpp"
 
 #include <memory>
@@ -23,6 +24,11 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     // For front ends and status.
     [[nodiscard]] Replica& replica() noexcept { return replica_; }
     [[nodiscard]] const ResyncProgress& resync_progress() const noexcept { return progress_; }
+    // How fast resyncs from this node may go; holds for a running one from the next step on.
+    [[nodiscard]] const ResyncPacer& resync_pacer() const noexcept { return pacer_; }
+    void set_resync_range(const ResyncRateRange& range) noexcept;
+    // A pause outlasts sessions, not the service: it ends when this node ceases to serve.
+    void pause_resync(bool paused) noexcept;
 
     void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
     void begin_alone(std::uint64_t epoch) noexcept override;
@@ -56,6 +62,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     Replica replica_;
     ResyncMemory memory_;
     ResyncProgress progress_;
+    ResyncPacer pacer_;
     std::uint64_t service_ = 0;  // grows with every stop: late callbacks of before are not told
 };
 

@@ -7,14 +7,17 @@
 namespace gemel {
 
 ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
-                           ResyncProgress& progress, const Options& options) noexcept
+                           ResyncProgress& progress, ResyncPacer& pacer,
+                           const Options& options) noexcept
     : loop_(loop),
       log_(log),
       replica_(replica),
       memory_(memory),
       progress_(progress),
+      pacer_(pacer),
       options_(options),
-      volumes_(replica.volume_count()) {
+      volumes_(replica.volume_count()),
+      pace_timer_(loop, [this] { schedule(); }) {
     memory_.full_begun.resize(replica.volume_count());
     progress_ = ResyncProgress();
 }
@@ -40,24 +43,45 @@ void ResyncSource::schedule() noexcept {
 }
 
 bool ResyncSource::may_send() const noexcept {
-    return outstanding_bytes_ < kOutstandingBytesMax &&
+    return outstanding_bytes_ < pacer_.outstanding_max() &&
            outstanding_.size() < kOutstandingItemsMax && replica_.link()->unsent() < kUnsentMax;
 }
 
 bool ResyncSource::turn_over() const noexcept {
-    return turn_bytes_ >= kTurnBytes || turn_steps_ >= kTurnSteps;
+    return turn_bytes_ >= turn_bytes_max_ || turn_steps_ >= kTurnSteps;
+}
+
+// False: not in this turn. It is asked again when the time has come, or on any progress.
+bool ResyncSource::is_granted() noexcept {
+    const ApplicationLoad& load = replica_.counters().load;
+    const ResyncPacer::Grant grant = pacer_.ask(load, loop_.now());
+    turn_bytes_max_ = grant.bytes;
+    if (grant.bytes == 0) {
+        if (grant.wait > Duration{}) pace_timer_.start(grant.wait);
+        return false;
+    }
+    if (load.is_any_waiting() && ++yields_ <= kYieldsMax) {
+        schedule();
+        return false;
+    }
+    yields_ = 0;
+    return true;
 }
 
 void ResyncSource::work() noexcept {
     if (state_ != State::working || replica_.link() == nullptr) return;
     ++turn_;
     turn_bytes_ = turn_steps_ = 0;
+    turn_sent_ = 0;
+    rate_.update(progress_, loop_.now());
+    if (!is_granted()) return;
+    const std::uint64_t compared = progress_.bytes_compared;
     bool busy = true;
     while (busy && state_ == State::working && may_send() && !turn_over()) {
         busy = step();
         ++turn_steps_;
     }
-    rate_.update(progress_, loop_.now());
+    pacer_.spend(turn_sent_ + progress_.bytes_compared - compared);
     if (state_ != State::working) return;
     if (busy && may_send()) {
         schedule();
@@ -99,6 +123,7 @@ void ResyncSource::send(FrameType type, Bytes body) noexcept {
     GEMEL_ASSERT(frame_.size() + body.size() <= kFrameSizeMax);
     replica_.link()->send(type, frame_, body);
     turn_bytes_ += frame_.size() + body.size();
+    turn_sent_ += frame_.size() + body.size();
 }
 
 }  // namespace gemel

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The source of a resync: the serving node's part in one session (docs/resync.md). Each step reads
 // the local state, sends it and clears the mark within one turn of the loop; a turn does a bounded
-// amount of work, so that applications go on.
+// amount of work, which the pacer (pacer.hpp) grants, so that applications go on. Paused by it,
+// nothing more is sent of the difference, while ops and answers go on as they are.
 //
 // Use: Replica::attach_target(link), then set_resync_party(make_unique<ResyncSource>(...)). It
 // waits for the target to begin. One object a session: after on_session_lost it does nothing any
@@ -12,6 +13,7 @@
 #include "engine/mirror/replica.hpp"
 #include "resync/chunk.hpp"
 #include "resync/messages.hpp"
+#include "resync/pacer.hpp"
 #include "resync/progress.hpp"
 
 #include <deque>
@@ -27,18 +29,18 @@ class ResyncSource final : public ResyncParty {
     struct Options {
         bool full = false;  // compare everything, whatever the map says
     };
-    static constexpr std::size_t kOutstandingBytesMax = 8 * kMiB;
     static constexpr std::size_t kOutstandingItemsMax = 1024;
     static constexpr std::size_t kUnsentMax = 4 * kMiB;
-    static constexpr std::size_t kTurnBytes = kMiB;
     static constexpr std::size_t kTurnSteps = 512;
+    // Requests of applications that wait go first for so many turns in a row.
+    static constexpr unsigned kYieldsMax = 4;
     // More marked objects than this: their content goes before further names, so that a walk over
     // everything does not fill the memory.
     static constexpr std::size_t kMarkedObjectsMax = 20'000;
 
     // Requires: all references outlive it; a session is attached.
     ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
-                 ResyncProgress& progress, const Options& options) noexcept;
+                 ResyncProgress& progress, ResyncPacer& pacer, const Options& options) noexcept;
     ~ResyncSource() override;
 
     Status intents_of(FrameType, Bytes, IntentSet&) noexcept override { return Status(); }
@@ -108,6 +110,7 @@ class ResyncSource final : public ResyncParty {
     // source.cpp
     void schedule() noexcept;
     void work() noexcept;
+    bool is_granted() noexcept;
     bool step() noexcept;  // false: nothing can be done now
     [[nodiscard]] bool may_send() const noexcept;
     [[nodiscard]] bool turn_over() const noexcept;
@@ -151,6 +154,7 @@ class ResyncSource final : public ResyncParty {
     Replica& replica_;
     ResyncMemory& memory_;
     ResyncProgress& progress_;
+    ResyncPacer& pacer_;
     Options options_;
     State state_ = State::awaiting_hello;
     std::vector<VolumeState> volumes_;
@@ -164,6 +168,10 @@ class ResyncSource final : public ResyncParty {
     std::uint64_t end_number_ = 0;
     std::uint64_t turn_ = 0;
     std::size_t turn_bytes_ = 0, turn_steps_ = 0;
+    std::size_t turn_bytes_max_ = 0;
+    std::uint64_t turn_sent_ = 0;  // of turn_bytes_, what was put into the stream
+    unsigned yields_ = 0;          // in a row
+    Timer pace_timer_;
     bool scheduled_ = false;
     bool reporting_ = false;
     Chunk chunk_;

@@ -206,7 +206,8 @@ bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
     if (end > range.begin) {
         send_hole(volume, object, now->stat, range.begin, end - range.begin);
     } else {
-        const std::uint64_t unit = state.fresh.contains(object) ? kChunkSizeMax : kCheckSizeMax;
+        const std::uint64_t unit = std::min<std::uint64_t>(
+            state.fresh.contains(object) ? kChunkSizeMax : kCheckSizeMax, pacer_.item_max());
         end = std::min(range.begin / unit * unit + unit, limit);
         const Status read =
             read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);

@@ -240,6 +240,7 @@ void ResyncSource::remark(const Item& item) noexcept {
 void ResyncSource::on_session_lost() noexcept {
     state_ = State::over;
     progress_.running = false;
+    pace_timer_.cancel();
     for (const Item& item : outstanding_) remark(item);
     for (const Item& item : wants_) remark(item);
     outstanding_.clear();

@@ -317,6 +317,10 @@ void Replica::release_claim() noexcept { impl_->serving.release_claim(); }
 
 bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
 
+void Replica::wake_resync() noexcept {
+    if (impl_->party != nullptr) impl_->party->on_progress();
+}
+
 void Replica::hold_answers() noexcept { impl_->serving.hold_answers(); }
 
 void Replica::report_resync_complete() noexcept { impl_->context.events.on_resync_complete(); }

@@ -17,6 +17,7 @@
 #include "engine/base/intrusive_list.hpp"
 #include "engine/base/log.hpp"
 #include "engine/io/loop.hpp"
+#include "engine/mirror/application_load.hpp"
 #include "engine/mirror/intent_rules.hpp"
 #include "engine/mirror/peer_link.hpp"
 #include "engine/store/block_volume.hpp"
@@ -44,6 +45,7 @@ class ClientOp : public ListLink {
     virtual void on_complete(Status status) noexcept = 0;
 
     Op op;
+    Instant submitted;  // set by submit()
 };
 
 // A request for durability: fsync of one object and the names that lead to it, or of everything
@@ -57,6 +59,7 @@ class ClientSync : public ListLink {
     ObjectId object;
     // As fdatasync(2): of a regular file's attributes, only what its content needs.
     bool data_only = false;
+    Instant submitted;  // set by sync()
 };
 
 // An error after which what is on the disk is not known, in contrast to a refusal that changed
@@ -120,6 +123,7 @@ class ResyncParty {
 };
 
 struct ReplicaCounters {
+    ApplicationLoad load;  // from submit() or sync() to on_complete
     std::uint64_t ops_executed = 0, ops_shipped = 0, ops_marked = 0, ops_applied = 0;
     std::uint64_t bytes_shipped = 0, rounds = 0;
     std::uint64_t unacknowledged_ops = 0;
@@ -219,6 +223,8 @@ class Replica {
     void hold_answers() noexcept;
     // Source: every op answered so far has been acknowledged by the target.
     [[nodiscard]] bool all_acknowledged() const noexcept;
+    // Source: how fast it may go has been changed from outside: it is told as by on_progress.
+    void wake_resync() noexcept;
     // Source: dirty maps empty, all answered: tells the controller.
     void report_resync_complete() noexcept;
     // Either: this node's disk failed during a resync step.

@@ -65,6 +65,8 @@ bool Serving::congested() const noexcept {
 }
 
 void Serving::submit(ClientOp& client) noexcept {
+    client.submitted = context_.loop.now();
+    ++context_.counters.load.arrived;
     const bool serving = may_execute() || quiesced_ || stalled_ || history_ == History::asked ||
                          context_.role == ReplicaRole::held;
     if (!serving || !context_.volume_exists(client.op.volume)) {
@@ -348,7 +350,10 @@ void Serving::complete(ClientOp& client, Status status) noexcept {
 void Serving::drain_completed() noexcept {
     // A callback may submit again, which may complete again: those are the next turn's.
     std::swap(completed_, completing_);
-    for (const Completed& one : completing_) one.client->on_complete(one.status);
+    for (const Completed& one : completing_) {
+        context_.counters.load.ops.add(context_.loop.now() - one.client->submitted);
+        one.client->on_complete(one.status);
+    }
     completing_.clear();
 }
 

@@ -206,6 +206,7 @@ class Serving {
     bool take_expected_sync(ClientSync& client) noexcept;
     [[nodiscard]] std::deque<PendingSync>::iterator find_sync(std::uint64_t token) noexcept;
     void local_sync_done(std::uint64_t token, Status status) noexcept;
+    void answer(ClientSync& client, Status status) noexcept;
     void finish_syncs(Status status) noexcept;
     void settle() noexcept;
     [[nodiscard]] DirtyMap& map_of(const Op& op) noexcept { return context_.dirty[op.volume]; }

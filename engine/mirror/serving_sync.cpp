@@ -18,11 +18,13 @@ bool Serving::is_removed(std::uint16_t volume, ObjectId object) noexcept {
 }
 
 void Serving::sync(ClientSync& client) noexcept {
+    client.submitted = context_.loop.now();
+    ++context_.counters.load.arrived;
     const ReplicaRole role = context_.role;
     const bool held = role == ReplicaRole::held;
     if ((role != ReplicaRole::alone && !waits_for_peer() && !held) ||
         !context_.volume_exists(client.volume)) {
-        context_.loop.post([&client] { client.on_complete(Status(Code::refused)); });
+        answer(client, Status(Code::refused));
         return;
     }
     const bool expected = take_expected_sync(client);
@@ -30,7 +32,7 @@ void Serving::sync(ClientSync& client) noexcept {
     if (expected) return;
     // There is nothing left to make durable, and the peer has nothing to look for.
     if (is_removed(client.volume, client.object)) {
-        context_.loop.post([&client] { client.on_complete(Status()); });
+        answer(client, Status());
         return;
     }
     const SyncRequest request{next_token_++, client.volume, client.object, client.data_only};
@@ -109,7 +111,7 @@ bool Serving::take_expected_sync(ClientSync& client) noexcept {
     }
     expected_.reset();
     if (expected.done) {
-        context_.loop.post([&client] { client.on_complete(Status()); });
+        answer(client, Status());
         return true;
     }
     const auto sync = find_sync(expected.token);
@@ -144,7 +146,10 @@ void Serving::local_sync_done(std::uint64_t token, Status status) noexcept {
     } else {
         ClientSync* client = sync->client;
         pending_syncs_.erase(sync);
-        if (client != nullptr) client->on_complete(status);
+        if (client != nullptr) {
+            context_.counters.load.syncs.add(context_.loop.now() - client->submitted);
+            client->on_complete(status);
+        }
     }
     context_.local_failure(status, "a sync failed on this node's disk");
 }
@@ -163,6 +168,11 @@ Status Serving::on_sync_done(Bytes payload) noexcept {
     return Status();
 }
 
+void Serving::answer(ClientSync& client, Status status) noexcept {
+    context_.counters.load.syncs.add(context_.loop.now() - client.submitted);
+    context_.loop.post([&client, status] { client.on_complete(status); });
+}
+
 // Answers those that are done on all nodes that count; with an error, all of them.
 void Serving::finish_syncs(Status status) noexcept {
     for (auto sync = pending_syncs_.begin(); sync != pending_syncs_.end();) {
@@ -173,8 +183,7 @@ void Serving::finish_syncs(Status status) noexcept {
         ClientSync* client = sync->client;
         if (expected_ && expected_->token == sync->request.token) expected_->done = true;
         sync = pending_syncs_.erase(sync);
-        if (client == nullptr) continue;
-        context_.loop.post([client, status] { client->on_complete(status); });
+        if (client != nullptr) answer(*client, status);
     }
     schedule_publications();
     settle();

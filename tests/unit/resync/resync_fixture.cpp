@@ -190,7 +190,7 @@ void ResyncTest::connect(bool full, bool must_compare) {
     a_->replica->attach_target(std::make_unique<WireEnd>(wire_, 0));
     a_->replica->set_resync_party(
         std::make_unique<ResyncSource>(*a_->loop, a_->node.log(), *a_->replica, memory_,
-                                       a_->progress, ResyncSource::Options{full}));
+                                       a_->progress, pacer_, ResyncSource::Options{full}));
     b_->replica->begin_following(std::make_unique<WireEnd>(wire_, 1), true);
     auto target =
         std::make_unique<ResyncTarget>(*b_->loop, b_->node.log(), *b_->replica, b_->progress,
