@@ -69,6 +69,7 @@ struct MirrorConfig {
     Duration start_timeout = Duration::seconds(60);
     Duration stop_timeout = Duration::seconds(60);
     ForeignWrites foreign_writes = ForeignWrites::off;
+    Duration verify_period;  // how often the copies are compared; 0: when a person asks for it
 
     [[nodiscard]] bool has_node(std::string_view node) const noexcept {
         return nodes[0] == node || nodes[1] == node;

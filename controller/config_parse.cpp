@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sections of gemel.toml: which keys there are, their types and ranges.
 #include "controller/config_reader.hpp"
+#include "controller/config_suggest.hpp"
+#include "controller/duration.hpp"
 #include "engine/base/plain_name.hpp"
 #include "engine/store/exclude_list.hpp"
 
@@ -203,6 +205,20 @@ void read_foreign_writes(ConfigReader& reader, MirrorConfig& mirror) {
     }
 }
 
+void read_verify(ConfigReader& reader, MirrorConfig& mirror) {
+    const std::optional<std::string> text = reader.text("verify");
+    if (!text) return;
+    if (const std::optional<Duration> period = parse_period(*text)) {
+        mirror.verify_period = *period;
+        return;
+    }
+    constexpr std::array<std::string_view, 4> kWords{"daily", "weekly", "monthly", "off"};
+    reader.error("verify", reader.name("verify") +
+                               " has to be 'daily', 'weekly', 'monthly', 'off' or a time like "
+                               "\"12h\" or \"3d\", not '" +
+                               *text + "'" + suggestion(*text, kWords));
+}
+
 void read_application(ConfigReader& reader, MirrorConfig& mirror) {
     mirror.start = reader.text("start").value_or("");
     mirror.stop = reader.text("stop").value_or("");
@@ -245,6 +261,7 @@ void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
     read_sync(reader, mirror);
     read_application(reader, mirror);
     read_foreign_writes(reader, mirror);
+    read_verify(reader, mirror);
     read_listen(reader, path, mirror, draft);
     const ConfigValue* checks = reader.table_list("check");
     const ConfigValue* blocks = reader.table_list("block");

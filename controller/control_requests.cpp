@@ -50,6 +50,7 @@ ControlReply wrong_method(std::string_view right) {
 bool* option_of(ControlCommand& command, std::string_view name) {
     if (name == "force" && command.verb == ControlVerb::promote) return &command.force;
     if (name == "repair" && command.verb == ControlVerb::verify) return &command.repair;
+    if (name == "stop" && command.verb == ControlVerb::verify) return &command.stop;
     if (name == "full" && command.verb == ControlVerb::resync) return &command.full;
     return nullptr;
 }
@@ -65,6 +66,10 @@ std::optional<ControlReply> parse_options(std::string_view body, ControlCommand&
         }
         if (command.verb == ControlVerb::resize && name == "size" && value.is_number_unsigned()) {
             command.size = value.get<std::uint64_t>();
+            continue;
+        }
+        if (command.verb == ControlVerb::verify && name == "rate" && value.is_number_unsigned()) {
+            command.rate = value.get<std::uint64_t>();
             continue;
         }
         bool* option = option_of(command, name);
@@ -86,6 +91,9 @@ std::optional<ControlReply> check_consent(const ControlCommand& command) {
     }
     if (command.verb == ControlVerb::resize && (command.volume.empty() || command.size == 0)) {
         return ControlReply::error(400, "resize needs {\"volume\":NAME,\"size\":BYTES}");
+    }
+    if (command.stop && (command.repair || command.rate)) {
+        return ControlReply::error(400, "'stop' ends a verify and goes with nothing else");
     }
     if (command.verb == ControlVerb::resync && !command.full) {
         return ControlReply::error(400,
@@ -133,7 +141,8 @@ std::optional<ControlReply> parse_control_request(
     if (parts.size() < 2 || parts[0] != "v1") return not_found();
     const std::string& what = parts[1];
     if (what == "mirrors" && parts.size() == 4) {
-        if (method != "POST") return wrong_method("POST");
+        request.command.show = method == "GET" && parts[3] == "verify";
+        if (method != "POST" && !request.command.show) return wrong_method("POST");
         return parse_command(parts, body, request);
     }
     const bool is_status = what == "status" && parts.size() <= 3;

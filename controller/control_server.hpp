@@ -6,9 +6,12 @@
 //   GET  /v1/status[/MIRROR]             status_json.hpp
 //   GET  /v1/events?since=N&wait=S       events above number N, waiting at most S seconds for one
 //   GET  /v1/doctor                      doctor.hpp
+//   GET  /v1/mirrors/MIRROR/verify       the verify under way or the last one: status_json.hpp
 //   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync resize;
-//                                        body: none or {"force":true}, {"repair":true},
-//                                        {"full":true}, {"volume":"disk0","size":BYTES}
+//                                        body: none or {"force":true}, {"full":true},
+//                                        {"repair":true,"rate":BYTES}, {"stop":true} (verify,
+//                                        answered when it has begun: {"run":N}),
+//                                        {"volume":"disk0","size":BYTES}
 //
 // Every failure is {"error": "sentence"}. An own thread speaks HTTP; it hands requests to the
 // daemon's loop and suspends their connections, so that no thread waits for an answer.
@@ -22,6 +25,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,9 +48,12 @@ struct ControlCommand {
     ControlVerb verb = ControlVerb::start;
     bool force = false;   // promote; always true when it arrives: the server refuses it otherwise
     bool repair = false;  // verify
-    bool full = false;    // resync; always true when it arrives
-    std::string volume;   // resize: the block volume's name, and
-    std::uint64_t size = 0;  // its new size in bytes, not 0
+    bool stop = false;    // verify: the one under way ends
+    bool show = false;    // verify: nothing begins or ends; the answer is what has been found
+    std::optional<std::uint64_t> rate = {};  // verify: bytes a second, 0 without limit
+    bool full = false;                       // resync; always true when it arrives
+    std::string volume;                      // resize: the block volume's name, and
+    std::uint64_t size = 0;                  // its new size in bytes, not 0
 };
 
 struct ControlReply {

@@ -43,6 +43,19 @@ std::optional<Duration> parse_duration(std::string_view text) {
     return Duration{std::llround(*ns)};
 }
 
+std::optional<Duration> parse_period(std::string_view text) {
+    constexpr std::array kUnits{Unit{"s", 1e9}, Unit{"min", 60e9}, Unit{"h", 3600e9},
+                                Unit{"d", 86400e9}};
+    constexpr std::int64_t kDay = 86'400;
+    if (text == "off") return Duration{};
+    if (text == "daily") return Duration::seconds(kDay);
+    if (text == "weekly") return Duration::seconds(7 * kDay);
+    if (text == "monthly") return Duration::seconds(30 * kDay);
+    const std::optional<double> ns = parse_quantity(text, kUnits, kLongestNs);
+    if (!ns || *ns < 1e9) return std::nullopt;
+    return Duration{std::llround(*ns)};
+}
+
 std::string format_duration(Duration duration) {
     const std::int64_t ms = duration.ns / 1'000'000;
     if (ms != 0 && ms % 60'000 == 0) return std::to_string(ms / 60'000) + "min";

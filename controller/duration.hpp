@@ -17,6 +17,10 @@ std::optional<Duration> parse_duration(std::string_view text);
 // The shortest exact form that parse_duration reads: "1500ms", "90s", "2min".
 std::string format_duration(Duration duration);
 
+// How often: "daily", "weekly", "monthly" (30 days), or a number and s, min, h or d; "off" is 0.
+// None for anything else, for less than a second and more than a hundred years.
+std::optional<Duration> parse_period(std::string_view text);
+
 // A number, with decimals if you like, and KiB, MiB, GiB or TiB behind it, as bytes.
 std::optional<std::uint64_t> parse_size(std::string_view text);
 

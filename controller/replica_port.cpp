@@ -3,6 +3,7 @@
 
 #include "resync/source.hpp"
 #include "resync/target.hpp"
+#include "resync/verify_target.hpp"
 
 #include <utility>
 
@@ -56,6 +57,7 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_susp
     auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
+    replica_.set_verify_party(std::make_unique<VerifyTarget>(loop_, replica_));
     started.start();
 }
 

@@ -56,6 +56,44 @@ Json volume_json(const VolumeStatus& volume) {
     return json;
 }
 
+Json verify_json(const VerifyStatus& verify) {
+    Json running = nullptr;
+    if (verify.running) {
+        const VerifyRunning& run = *verify.running;
+        running = Json{{"began", format_wall_time(run.began)},
+                       {"mends", run.mends},
+                       {"done_bytes", run.done_bytes},
+                       {"total_bytes", run.total_bytes},
+                       {"rate_bytes_per_s", run.rate_bytes_per_s},
+                       {"eta_s", optional_json(run.eta_s)},
+                       {"objects", run.objects},
+                       {"differing", run.differing}};
+    }
+    Json last = nullptr;
+    if (verify.last) {
+        const VerifyResult& result = *verify.last;
+        last = Json{{"began", format_wall_time(result.began)},
+                    {"ended", format_wall_time(result.ended)},
+                    {"outcome", verify_outcome_name(result.outcome)},
+                    {"why", result.why},
+                    {"scheduled", result.scheduled},
+                    {"objects", result.objects},
+                    {"bytes", result.bytes},
+                    {"differing", result.differing},
+                    {"mended", result.mended}};
+    }
+    return Json{{"run", verify.run},
+                {"period_s", verify.period_s},
+                {"running", std::move(running)},
+                {"last", std::move(last)}};
+}
+
+Json ranges_json(const VerifyFinding::Ranges& ranges) {
+    Json json = Json::array();
+    for (const auto& [begin, end] : ranges) json.push_back(Json::array({begin, end}));
+    return json;
+}
+
 Json mirror_json(const MirrorStatus& mirror) {
     Json volumes = Json::array();
     for (const VolumeStatus& volume : mirror.volumes) volumes.push_back(volume_json(volume));
@@ -75,7 +113,8 @@ Json mirror_json(const MirrorStatus& mirror) {
                 {"tracking", mirror.tracking},
                 {"application", Json{{"state", mirror.application.state},
                                      {"since", format_wall_time(mirror.application.since)}}},
-                {"virtual_ip", std::move(addresses)}};
+                {"virtual_ip", std::move(addresses)},
+                {"verify", verify_json(mirror.verify)}};
 }
 
 // The readers below throw Json::exception when the contract is not met.
@@ -121,6 +160,35 @@ VolumeStatus volume_of(const Json& json) {
     return volume;
 }
 
+VerifyStatus verify_of(const Json& json) {
+    VerifyStatus verify;
+    verify.run = json.at("run").get<std::uint64_t>();
+    verify.period_s = json.at("period_s").get<std::uint64_t>();
+    if (const Json& running = json.at("running"); !running.is_null()) {
+        verify.running = VerifyRunning{time_of(running, "began"),
+                                       running.at("mends").get<bool>(),
+                                       running.at("done_bytes").get<std::uint64_t>(),
+                                       running.at("total_bytes").get<std::uint64_t>(),
+                                       running.at("rate_bytes_per_s").get<std::uint64_t>(),
+                                       optional_number(running, "eta_s"),
+                                       running.at("objects").get<std::uint64_t>(),
+                                       running.at("differing").get<std::uint64_t>()};
+    }
+    if (const Json& last = json.at("last"); !last.is_null()) {
+        const auto outcome = parse_verify_outcome(last.at("outcome").get<std::string>());
+        verify.last = VerifyResult{time_of(last, "began"),
+                                   time_of(last, "ended"),
+                                   outcome.value_or(VerifyOutcome::failed),
+                                   last.at("why").get<std::string>(),
+                                   last.at("scheduled").get<bool>(),
+                                   last.at("objects").get<std::uint64_t>(),
+                                   last.at("bytes").get<std::uint64_t>(),
+                                   last.at("differing").get<std::uint64_t>(),
+                                   last.at("mended").get<std::uint64_t>()};
+    }
+    return verify;
+}
+
 MirrorStatus mirror_of(const Json& json) {
     MirrorStatus mirror;
     mirror.name = json.at("name").get<std::string>();
@@ -140,6 +208,7 @@ MirrorStatus mirror_of(const Json& json) {
         mirror.virtual_ip.push_back(
             {ip.at("address").get<std::string>(), ip.at("held").get<bool>()});
     }
+    if (json.contains("verify")) mirror.verify = verify_of(json.at("verify"));
     return mirror;
 }
 
@@ -152,6 +221,57 @@ std::string to_json(const NodeStatus& status) {
                      {"node", status.node},
                      {"version", status.version},
                      {"mirrors", std::move(mirrors)}});
+}
+
+std::string to_json(const VerifyStatus& verify, const std::vector<VerifyFinding>& findings) {
+    Json json = verify_json(verify);
+    Json list = Json::array();
+    for (const VerifyFinding& finding : findings) {
+        Json details = Json::array();
+        for (const VerifyFinding::Detail& detail : finding.details) {
+            details.push_back(
+                Json{{"what", detail.what}, {"here", detail.here}, {"there", detail.there}});
+        }
+        list.push_back(Json{{"volume", finding.volume},
+                            {"path", finding.path},
+                            {"details", std::move(details)},
+                            {"content", ranges_json(finding.content)},
+                            {"holes", ranges_json(finding.holes)}});
+    }
+    json["differences"] = std::move(list);
+    return dump(json);
+}
+
+std::optional<VerifyFindings> parse_verify_report(std::string_view json) {
+    try {
+        const Json root = Json::parse(json);
+        VerifyFindings report;
+        report.status = verify_of(root);
+        const auto ranges_of = [](const Json& list) {
+            VerifyFinding::Ranges ranges;
+            for (const Json& range : list) {
+                ranges.emplace_back(range.at(0).get<std::uint64_t>(),
+                                    range.at(1).get<std::uint64_t>());
+            }
+            return ranges;
+        };
+        for (const Json& one : root.at("differences")) {
+            VerifyFinding finding;
+            finding.volume = one.at("volume").get<std::string>();
+            finding.path = one.at("path").get<std::string>();
+            for (const Json& detail : one.at("details")) {
+                finding.details.push_back({detail.at("what").get<std::string>(),
+                                           detail.at("here").get<std::string>(),
+                                           detail.at("there").get<std::string>()});
+            }
+            finding.content = ranges_of(one.at("content"));
+            finding.holes = ranges_of(one.at("holes"));
+            report.findings.push_back(std::move(finding));
+        }
+        return report;
+    } catch (const Json::exception&) {
+        return std::nullopt;
+    }
 }
 
 std::optional<NodeStatus> parse_node_status(std::string_view json) {

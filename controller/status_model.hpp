@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gemel {
@@ -65,6 +66,52 @@ struct VolumeStatus {
     std::uint64_t size_bytes = 0;  // of a block volume
 };
 
+// How a verify ended.
+enum class VerifyOutcome : std::uint8_t {
+    equal,        // everything was compared, nothing differs
+    differences,  // everything was compared
+    mended,       // the same, and what differed has been mended
+    stopped,      // by a person
+    failed,       // the nodes did not stay in sync, or a copy could not be read
+};
+std::string_view verify_outcome_name(VerifyOutcome outcome) noexcept;
+std::optional<VerifyOutcome> parse_verify_outcome(std::string_view name) noexcept;
+
+struct VerifyResult {
+    WallTime began, ended;
+    VerifyOutcome outcome = VerifyOutcome::failed;
+    std::string why;                          // stopped, failed: a sentence
+    bool scheduled = false;                   // not started by a person
+    std::uint64_t objects = 0, bytes = 0;     // compared
+    std::uint64_t differing = 0, mended = 0;  // objects
+};
+
+struct VerifyRunning {
+    WallTime began;
+    bool mends = false;  // the comparison is through, what differs is being mended
+    std::uint64_t done_bytes = 0, total_bytes = 0, rate_bytes_per_s = 0;
+    std::optional<std::uint64_t> eta_s;  // unknown while nothing moves
+    std::uint64_t objects = 0, differing = 0;
+};
+
+struct VerifyStatus {
+    std::uint64_t run = 0;       // how many have begun since the daemon did
+    std::uint64_t period_s = 0;  // of the schedule; 0: there is none
+    std::optional<VerifyRunning> running;
+    std::optional<VerifyResult> last;
+};
+
+// An object that is not the same on both nodes, and what differs of it.
+struct VerifyFinding {
+    struct Detail {
+        std::string what, here, there;  // verify_report.hpp
+    };
+    using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;  // from, to (exclusive)
+    std::string volume, path;
+    std::vector<Detail> details;
+    Ranges content, holes;
+};
+
 struct ApplicationStatus {
     std::string state = "none";  // application_state_name(); "none": no command configured
     WallTime since;
@@ -89,6 +136,7 @@ struct MirrorStatus {
     std::string tracking = {};
     ApplicationStatus application;
     std::vector<VirtualIpStatus> virtual_ip;
+    VerifyStatus verify = {};
 };
 
 struct NodeStatus {

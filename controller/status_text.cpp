@@ -156,27 +156,100 @@ Row row_of(const MirrorStatus& mirror, WallTime now) {
             application_cell(mirror.application)};
 }
 
-std::string resync_line(const MirrorStatus& mirror, const VolumeStatus& volume) {
-    const ResyncStatus& resync = *volume.resync;
+struct Progress {
+    std::uint64_t done_bytes = 0, total_bytes = 0, rate_bytes_per_s = 0;
+    std::optional<std::uint64_t> eta_s;
+};
+
+std::string progress(const Progress& now) {
     const std::uint64_t percent =
-        resync.total_bytes == 0
+        now.total_bytes == 0
             ? 0
             : std::min<std::uint64_t>(
-                  static_cast<std::uint64_t>(static_cast<double>(resync.done_bytes) * 100 /
-                                             static_cast<double>(resync.total_bytes)),
+                  static_cast<std::uint64_t>(static_cast<double>(now.done_bytes) * 100 /
+                                             static_cast<double>(now.total_bytes)),
                   100);
     std::string number = std::to_string(percent);
     number.insert(0, 3 - number.size(), ' ');
-    std::string text = printable(mirror.name) + ": resync " + printable(volume.path) + " " +
-                       progress_bar(resync.done_bytes, resync.total_bytes, kBarWidth) + " " +
-                       number + " %  " + format_size(resync.done_bytes) + " of " +
-                       format_size(resync.total_bytes) + ", " +
-                       format_size(resync.rate_bytes_per_s) + "/s";
-    if (resync.eta_s) text += ", " + format_age(*resync.eta_s) + " left";
-    return text + "\n";
+    std::string text = progress_bar(now.done_bytes, now.total_bytes, kBarWidth) + " " + number +
+                       " %  " + format_size(now.done_bytes) + " of " +
+                       format_size(now.total_bytes) + ", " + format_size(now.rate_bytes_per_s) +
+                       "/s";
+    if (now.eta_s) text += ", " + format_age(*now.eta_s) + " left";
+    return text;
 }
 
-std::string notes_of(const MirrorStatus& mirror) {
+std::string resync_line(const MirrorStatus& mirror, const VolumeStatus& volume) {
+    const ResyncStatus& resync = *volume.resync;
+    return printable(mirror.name) + ": resync " + printable(volume.path) + " " +
+           progress(
+               {resync.done_bytes, resync.total_bytes, resync.rate_bytes_per_s, resync.eta_s}) +
+           "\n";
+}
+
+std::string verify_summary(const VerifyResult& result) {
+    const std::string figures =
+        objects(result.objects) + " and " + format_size(result.bytes) + " compared";
+    const std::string found = objects(result.differing) + " not the same";
+    switch (result.outcome) {
+        case VerifyOutcome::equal:
+            return "the copies are equal, " + figures;
+        case VerifyOutcome::differences:
+            return found + ", " + figures;
+        case VerifyOutcome::mended:
+            return found + ", all mended; " + figures;
+        case VerifyOutcome::stopped:
+        case VerifyOutcome::failed:
+            break;
+    }
+    return "not completed: " + result.why + "; " + figures + ", " + found;
+}
+
+std::string ranges_text(const VerifyFinding::Ranges& ranges) {
+    constexpr std::size_t kShownMax = 8;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(ranges.size(), kShownMax); ++i) {
+        text += (text.empty() ? "" : ", ") + std::to_string(ranges[i].first) + ".." +
+                std::to_string(ranges[i].second);
+    }
+    if (ranges.size() > kShownMax) {
+        text += " and " + std::to_string(ranges.size() - kShownMax) + " more";
+    }
+    return text;
+}
+
+std::string finding_line(const VerifyFinding& finding, const std::string& node,
+                         const std::string& peer) {
+    std::string what;
+    const auto add = [&](const std::string& text) { what += (what.empty() ? "" : "; ") + text; };
+    for (const VerifyFinding::Detail& detail : finding.details) {
+        if (detail.what == "missing") {
+            add("missing on " + peer);
+        } else if (detail.what == "superfluous") {
+            add("only on " + peer);
+        } else {
+            add(printable(detail.what) + ": " + printable(detail.here) + " on " + node + ", " +
+                printable(detail.there) + " on " + peer);
+        }
+    }
+    if (!finding.content.empty()) add("content at " + ranges_text(finding.content));
+    if (!finding.holes.empty()) add("holes at " + ranges_text(finding.holes));
+    return printable(finding.path) + ": " + what + "\n";
+}
+
+std::string verify_lines(const MirrorStatus& mirror, WallTime now) {
+    const VerifyStatus& verify = mirror.verify;
+    const std::string name = printable(mirror.name);
+    std::string text;
+    if (verify.running) text += name + ": verify " + verify_progress(*verify.running) + "\n";
+    if (verify.last) {
+        text += name + ": last verify " + age(verify.last->ended, now) +
+                " ago: " + printable(verify_summary(*verify.last)) + "\n";
+    }
+    return text;
+}
+
+std::string notes_of(const MirrorStatus& mirror, WallTime now) {
     std::string text;
     const std::string name = printable(mirror.name);
     if (!mirror.reason.empty()) {
@@ -186,6 +259,7 @@ std::string notes_of(const MirrorStatus& mirror) {
     for (const VolumeStatus& volume : mirror.volumes) {
         if (volume.resync) text += resync_line(mirror, volume);
     }
+    text += verify_lines(mirror, now);
     if (!mirror.peer.trouble.empty()) {
         text += name + ": no session with " + printable(mirror.peer.node) + ": " +
                 printable(mirror.peer.trouble) + "\n";
@@ -241,8 +315,27 @@ std::string status_text(const NodeStatus& status, const StatusTextOptions& optio
     for (const MirrorStatus& mirror : status.mirrors) rows.push_back(row_of(mirror, options.now));
     text += "\n" + table(rows, options.colour);
     std::string notes;
-    for (const MirrorStatus& mirror : status.mirrors) notes += notes_of(mirror);
+    for (const MirrorStatus& mirror : status.mirrors) notes += notes_of(mirror, options.now);
     return notes.empty() ? text : text + "\n" + notes;
+}
+
+std::string verify_progress(const VerifyRunning& running) {
+    std::string text = running.mends ? std::string("is through, what differs is being mended")
+                                     : progress({running.done_bytes, running.total_bytes,
+                                                 running.rate_bytes_per_s, running.eta_s});
+    text += ", " + objects(running.objects);
+    if (running.differing != 0) text += ", " + std::to_string(running.differing) + " not the same";
+    return text;
+}
+
+std::string verify_text(const VerifyResult& result, const std::vector<VerifyFinding>& findings,
+                        const std::string& node, const std::string& peer) {
+    std::string text;
+    for (const VerifyFinding& finding : findings) text += finding_line(finding, node, peer);
+    if (result.differing > findings.size()) {
+        text += "and " + objects(result.differing - findings.size()) + " more\n";
+    }
+    return text + printable(verify_summary(result)) + "\n";
 }
 
 std::string promote_warning(const std::string& node, const MirrorStatus& mirror) {

@@ -5,6 +5,7 @@
 #include "controller/status_model.hpp"
 
 #include <string>
+#include <vector>
 
 namespace gemel {
 
@@ -15,6 +16,12 @@ struct StatusTextOptions {
 
 // Ends with a line end. Texts from elsewhere (reasons, paths) are shown without control characters.
 std::string status_text(const NodeStatus& status, const StatusTextOptions& options);
+
+// What a verify has found, an object a line, and how it ended, which is the last line.
+std::string verify_text(const VerifyResult& result, const std::vector<VerifyFinding>& findings,
+                        const std::string& node, const std::string& peer);
+// How far it has come, in one line without an end.
+std::string verify_progress(const VerifyRunning& running);
 
 // What promoting this node may lose, as sentences for the person who has to decide.
 std::string promote_warning(const std::string& node, const MirrorStatus& mirror);

@@ -220,7 +220,7 @@ void LocalNode::tick() {
     timer_.start(config_.failover.heartbeat);
     if (changes_) changes_->poll();
     for (Hosted& hosted : mirrors_) {
-        hosted.host->node().check_progress();
+        hosted.host->check();
         if (hosted.session) hosted.session->keep_connected(hosted.host->node().is_connected());
     }
     for (std::size_t i = 0; options_.on_step && i < mirrors_.size(); ++i) options_.on_step(i);

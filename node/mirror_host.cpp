@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/mirror_host.hpp"
 
+#include "controller/marked_resync.hpp"
+#include "controller/status_json.hpp"
+
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
@@ -37,6 +40,7 @@ MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorCon
 }
 
 MirrorHost::~MirrorHost() {
+    verify_.reset();
     node_.reset();
     if (replica_ != nullptr) front_end_->detach();
 }
@@ -100,6 +104,16 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
                                          MirrorNode::Ports{*replica_, *arbiter_, *front_end_,
                                                            *service_, *superblocks_, world_.events},
                                          machine_options(*arbiter_), storage_->superblock);
+    MirrorVerify::Options verify;
+    verify.mirror = mirror_.name;
+    verify.node = place_.node;
+    verify.peer = peer();
+    verify.volumes = volume_paths();
+    verify.period = mirror_.verify_period;
+    verify_ = std::make_unique<MirrorVerify>(
+        MirrorVerify::World{world_.loop, replica(), *storage_->intents, *node_, world_.events,
+                            storage_->directory()},
+        std::move(verify));
     prepare(*node_);
     if (storage_->exclude_changed) {
         world_.events.event(mirror_.name, LogLevel::warning, "exclude",
@@ -147,8 +161,6 @@ void MirrorHost::watch_changes(ChangeWatch* watch, const std::string& why) {
     });
 }
 
-// Intents first: they are what a crash leaves. They are touched again when they are durable, so
-// that no round of before clears them.
 void MirrorHost::note_changes(const ChangeRecord& record, bool is_new,
                               std::function<void(bool)> done) {
     const bool is_ignored = mirror_.foreign_writes == ForeignWrites::warn;
@@ -159,24 +171,10 @@ void MirrorHost::note_changes(const ChangeRecord& record, bool is_new,
     }
     std::vector<IntentKey> keys = changes_->find(record, is_new, consequence);
     if (keys.empty() || is_ignored) return done(true);
-    storage_->intents->touch(keys);
-    storage_->intents->commit(
-        [this, keys = std::move(keys), done = std::move(done)](Status status) mutable {
-            if (!status.ok()) return done(false);
-            storage_->intents->touch(keys);
-            // Of a copy that follows, the intents are what its source is told.
-            if (replica().is_serving()) {
-                for (const IntentKey& key : keys) replica().mark_intent(key);
-            }
-            react_to_changes(std::move(done));
-        });
-}
-
-void MirrorHost::react_to_changes(std::function<void(bool)> done) {
-    if (!is_started()) return done(true);
     const bool refuses = mirror_.foreign_writes == ForeignWrites::refuse;
-    node_->command(refuses ? Command::stop : Command::resync_changed,
-                   [done = std::move(done)](bool success, const std::string&) { done(success); });
+    resync_marked(*storage_->intents, replica(), node_.get(),
+                  refuses ? Command::stop : Command::resync_changed, {std::move(keys), {}},
+                  std::move(done));
 }
 
 VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
@@ -237,6 +235,7 @@ MirrorStatus MirrorHost::status() {
     for (const VirtualAddress& address : mirror_.virtual_ips) {
         status.virtual_ip.push_back({address.to_string(), world_.virtual_ip.holds(address)});
     }
+    status.verify = verify_->status();
     return status;
 }
 
@@ -267,6 +266,27 @@ void MirrorHost::resize(const ControlCommand& command, std::function<void(Contro
         });
 }
 
+std::vector<std::string> MirrorHost::volume_paths() const {
+    std::vector<std::string> paths = mirror_.directories;
+    for (const BlockConfig& block : mirror_.blocks) paths.push_back(block.backing);
+    return paths;
+}
+
+void MirrorHost::check() noexcept {
+    node_->check_progress();
+    verify_->check();
+}
+
+ControlReply MirrorHost::verify(const ControlCommand& command) {
+    if (command.show) return {200, to_json(verify_->status(), verify_->findings())};
+    MirrorVerify::Request request;
+    request.repair = command.repair;
+    request.rate = command.rate.value_or(kVerifyRateDefault);
+    const std::string refusal = command.stop ? verify_->stop() : verify_->start(request);
+    if (!refusal.empty()) return ControlReply::error(409, refusal);
+    return {200, "{\"run\":" + std::to_string(verify_->status().run) + "}"};
+}
+
 void MirrorHost::command(const ControlCommand& command, std::function<void(ControlReply)> reply) {
     Command verb{};
     switch (command.verb) {
@@ -291,8 +311,7 @@ void MirrorHost::command(const ControlCommand& command, std::function<void(Contr
         case ControlVerb::resize:
             return resize(command, std::move(reply));
         case ControlVerb::verify:
-            reply(ControlReply::error(409, "verify is not part of this version"));
-            return;
+            return reply(verify(command));
     }
     node_->command(verb, [reply = std::move(reply)](bool done, const std::string& text) {
         reply(done ? ControlReply::done() : ControlReply::error(409, text));

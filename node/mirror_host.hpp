@@ -8,6 +8,7 @@
 #include "controller/foreign_changes.hpp"
 #include "controller/mirror_node.hpp"
 #include "controller/mirror_storage.hpp"
+#include "controller/mirror_verify.hpp"
 #include "controller/replica_port.hpp"
 #include "controller/superblock_writer.hpp"
 
@@ -64,14 +65,17 @@ class MirrorHost {
     // Without the links of the peer, which the daemon knows.
     [[nodiscard]] MirrorStatus status();
     void command(const ControlCommand& command, std::function<void(ControlReply)> reply);
+    // What no event tells; call it every heartbeat. Requires: is_started().
+    void check() noexcept;
 
    private:
     [[nodiscard]] MirrorMachineOptions machine_options(const Arbiter& arbiter);
     [[nodiscard]] VolumeStatus volume_status(std::uint16_t index);
     void note_changes(const ChangeRecord& record, bool is_new, std::function<void(bool)> done);
-    void react_to_changes(std::function<void(bool)> done);
     void tell_unwatched(const std::string& what, const std::string& why);
     void resize(const ControlCommand& command, std::function<void(ControlReply)> reply);
+    ControlReply verify(const ControlCommand& command);
+    [[nodiscard]] std::vector<std::string> volume_paths() const;
 
     World world_;
     const Config& config_;
@@ -87,6 +91,7 @@ class MirrorHost {
     std::string tracking_;                     // for status
     std::unique_ptr<Arbiter> arbiter_;
     std::unique_ptr<MirrorNode> node_;
+    std::unique_ptr<MirrorVerify> verify_;
 };
 
 }  // namespace gemel

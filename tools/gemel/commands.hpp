@@ -41,13 +41,21 @@ struct EventsOptions {
 };
 int show_events(const std::string& run, const EventsOptions& options);
 
-// start, stop, release, swap, verify, resync, promote; `option` ("force", "repair", "full" or
-// empty) is sent as true.
+// start, stop, release, swap, resync, promote; `option` ("force", "full" or empty) is sent as true.
 int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
                  const std::string& option);
 // `size` like "30GiB".
 int resize_volume(const std::string& run, const std::string& mirror, const std::string& volume,
                   const std::string& size);
+struct VerifyCommandOptions {
+    std::string mirror;
+    std::string rate;  // "20MiB" a second or "max"; empty: the daemon's own
+    bool repair = false;
+    bool stop = false;  // the one under way; goes with nothing else
+    bool json = false;
+};
+// Returns when the comparison, and the mending, has ended. kExitFailed if anything differed.
+int verify_mirror(const std::string& run, const VerifyCommandOptions& options);
 // Says what a promotion may lose.
 int refuse_promotion(const std::string& run, const std::string& mirror);
 
@@ -57,6 +65,10 @@ int make_key(const std::string& file);
 int examine(const std::vector<std::string>& directories, bool json);
 int show_version();
 
+// Says why there was no good answer, and gives the exit status for it.
+struct ControlAnswer;
+int fail(const ControlAnswer& answer);
+int fail_unintelligible();
 // "gemel: SENTENCE" to standard error.
 void complain(const std::string& sentence);
 

@@ -39,9 +39,9 @@ struct Arguments {
     gemel::StatusOptions status;
     gemel::WaitOptions wait;
     gemel::EventsOptions events;
+    gemel::VerifyCommandOptions verify;
     std::string volume, size;
     bool force = false;
-    bool repair = false;
     bool full = false;
     bool json = false;
     std::function<int()> command;
@@ -88,6 +88,24 @@ void add_verb(CLI::App& app, const char* verb, const char* description, Argument
                a.mirror);
 }
 
+void add_verify(CLI::App& app, Arguments& a) {
+    CLI::App* verify = add_command(
+        app, "verify",
+        "Compare both copies while they are in use, on the node that serves; says what is\n"
+        "not the same, and ends with status 1 if anything is",
+        a, [&a] { return gemel::verify_mirror(a.run, a.verify); });
+    add_mirror(verify, a.verify.mirror);
+    CLI::Option* repair =
+        verify->add_flag("--repair", a.verify.repair, "mend what differs from the serving copy");
+    CLI::Option* rate = verify->add_option("--rate", a.verify.rate,
+                                           "read at most so much a second on each node, like "
+                                           "20MiB, or \"max\" (default 64MiB)");
+    verify->add_flag("--json", a.verify.json, "one JSON object");
+    verify->add_flag("--stop", a.verify.stop, "end the one that is under way")
+        ->excludes(repair)
+        ->excludes(rate);
+}
+
 void add_verbs(CLI::App& app, Arguments& a) {
     add_verb(app, "start", "Join the mirror on this node", a);
     add_verb(app, "stop",
@@ -111,11 +129,7 @@ void add_verbs(CLI::App& app, Arguments& a) {
     add_mirror(promote, a.mirror);
     promote->add_flag("--force", a.force, "do it, whatever may be lost");
 
-    CLI::App* verify = add_command(
-        app, "verify", "Compare both copies while they are in use (not in this version)", a,
-        [&a] { return gemel::send_command(a.run, a.mirror, "verify", a.repair ? "repair" : ""); });
-    add_mirror(verify, a.mirror);
-    verify->add_flag("--repair", a.repair, "mend what differs");
+    add_verify(app, a);
 
     CLI::App* resize = add_command(
         app, "resize",

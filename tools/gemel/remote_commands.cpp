@@ -30,28 +30,6 @@ constexpr unsigned kFollowWaitS = 30;
 // A number that no log has reached: the answer comes at once and says where the log is.
 constexpr std::uint64_t kBeyond = ~std::uint64_t{0};
 
-int fail(const ControlAnswer& answer) {
-    switch (answer.outcome) {
-        case ControlAnswer::Outcome::no_daemon:
-            complain(answer.sentence + "; is gemeld running? --run names another run directory");
-            return kExitNoDaemon;
-        case ControlAnswer::Outcome::timed_out:
-            complain(answer.sentence);
-            return kExitTimedOut;
-        case ControlAnswer::Outcome::answered:
-        case ControlAnswer::Outcome::failed:
-            break;
-    }
-    complain(answer.sentence);
-    // 504: what was asked for has a time limit of its own.
-    return answer.http_status == 504 ? kExitTimedOut : kExitFailed;
-}
-
-int fail_unintelligible() {
-    complain("gemeld answered something that this gemel does not understand; other versions?");
-    return kExitFailed;
-}
-
 std::string status_path(const std::string& mirror) {
     return mirror.empty() ? "/v1/status" : "/v1/status/" + ControlClient::escape(mirror);
 }
@@ -138,6 +116,28 @@ void print_events(const Json& events, bool json) {
 }
 
 }  // namespace
+
+int fail(const ControlAnswer& answer) {
+    switch (answer.outcome) {
+        case ControlAnswer::Outcome::no_daemon:
+            complain(answer.sentence + "; is gemeld running? --run names another run directory");
+            return kExitNoDaemon;
+        case ControlAnswer::Outcome::timed_out:
+            complain(answer.sentence);
+            return kExitTimedOut;
+        case ControlAnswer::Outcome::answered:
+        case ControlAnswer::Outcome::failed:
+            break;
+    }
+    complain(answer.sentence);
+    // 504: what was asked for has a time limit of its own.
+    return answer.http_status == 504 ? kExitTimedOut : kExitFailed;
+}
+
+int fail_unintelligible() {
+    complain("gemeld answered something that this gemel does not understand; other versions?");
+    return kExitFailed;
+}
 
 int show_status(const std::string& run, const StatusOptions& options) {
     ControlClient client(run);

@@ -133,21 +133,19 @@ TEST(Cli, WatchesUntilItIsEnded) {
 TEST(Cli, SendsCommandsAndTellsHowTheyWent) {
     FakeDaemon daemon;
     Cli gemel(daemon.run_directory());
-    for (const char* verb : {"start", "stop", "release", "swap", "verify"}) {
+    for (const char* verb : {"start", "stop", "release", "swap"}) {
         const Ended ended = gemel({verb, "db"});
         EXPECT_EQ(ended.status, 0) << verb << ended.err;
         EXPECT_EQ(ended.out + ended.err, "");
         EXPECT_EQ(control_verb_name(daemon.commands().back().verb), verb);
     }
-    EXPECT_EQ(gemel({"verify", "db", "--repair"}).status, 0);
-    EXPECT_TRUE(daemon.commands().back().repair);
     EXPECT_EQ(gemel({"resync", "db", "--full"}).status, 0);
     EXPECT_TRUE(daemon.commands().back().full);
 
     daemon.answer_with([](const ControlCommand&) {
-        return ControlReply{200, R"({"text":"no difference in 12 objects"})"};
+        return ControlReply{200, R"({"text":"there is more to say"})"};
     });
-    EXPECT_EQ(gemel({"verify", "db"}).out, "no difference in 12 objects\n");
+    EXPECT_EQ(gemel({"swap", "db"}).out, "there is more to say\n");
     daemon.answer_with([](const ControlCommand&) { return ControlReply::error(409, "not now"); });
     const Ended refused = gemel({"swap", "db"});
     EXPECT_EQ(refused.status, 1);
@@ -155,6 +153,53 @@ TEST(Cli, SendsCommandsAndTellsHowTheyWent) {
     daemon.answer_with([](const ControlCommand&) { return ControlReply::error(504, "too slow"); });
     EXPECT_EQ(gemel({"swap", "db"}).status, 4);
     EXPECT_EQ(gemel({"swap", "nobody"}).err, "gemel: there is no mirror 'nobody'\n");
+}
+
+TEST(Cli, WaitsForAVerifyAndShowsWhatItHasFound) {
+    FakeDaemon daemon;
+    Cli gemel(daemon.run_directory());
+    VerifyStatus ended;
+    ended.run = 7;
+    ended.last = VerifyResult{{1, 0}, {2, 0}, VerifyOutcome::equal, "", false, 12, 4096, 0, 0};
+    std::vector<VerifyFinding> findings;
+    const auto end_as = [&](VerifyOutcome outcome, const std::string& why) {
+        ended.last->outcome = outcome;
+        ended.last->why = why;
+        ended.last->differing = findings.size();
+        daemon.answer_with([ended, findings, looks = 0](const ControlCommand& command) mutable {
+            if (!command.show) return ControlReply{200, R"({"run":7})"};
+            VerifyStatus now = ended;
+            if (++looks < 3) now.running = VerifyRunning{};
+            return ControlReply{200, to_json(now, findings)};
+        });
+    };
+    end_as(VerifyOutcome::equal, "");
+    Ended done = gemel({"verify", "db", "--rate", "2MiB"});
+    EXPECT_EQ(done.status, 0);
+    EXPECT_EQ(done.out, "the copies are equal, 12 objects and 4.0 KiB compared\n");
+    EXPECT_EQ(daemon.commands().front().rate, 2 * kMiB);
+    EXPECT_FALSE(daemon.commands().front().repair);
+
+    findings.push_back({"/srv", "/srv/a", {{"missing", "", ""}}, {}, {}});
+    end_as(VerifyOutcome::mended, "");
+    done = gemel({"verify", "db", "--repair"});
+    EXPECT_EQ(done.status, 1);
+    EXPECT_TRUE(done.out.starts_with("/srv/a: missing on ")) << done.out;
+    EXPECT_NE(done.out.find("1 object not the same, all mended"), std::string::npos) << done.out;
+
+    end_as(VerifyOutcome::failed, "the session is over");
+    done = gemel({"verify", "db"});
+    EXPECT_EQ(done.status, 1);
+    EXPECT_EQ(done.err, "gemel: the verify did not complete: the session is over\n");
+
+    // It began anew in the meantime: whose end that would be is not known.
+    ended.run = 1;
+    end_as(VerifyOutcome::equal, "");
+    EXPECT_NE(gemel({"verify", "db"}).err.find("restarted"), std::string::npos);
+    EXPECT_EQ(gemel({"verify", "db", "--rate", "fast"}).status, 2);
+    EXPECT_EQ(gemel({"verify", "db", "--stop", "--repair"}).status, 2);
+    EXPECT_EQ(gemel({"verify", "db", "--stop"}).status, 0);
+    EXPECT_TRUE(daemon.commands().back().stop);
 }
 
 TEST(Cli, PromotesOnlyWhenForcedAndSaysWhatMayBeLost) {

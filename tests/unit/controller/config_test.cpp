@@ -146,6 +146,11 @@ const Mistake kValues[] = {
      kHead + kMirror + "sync = \"wirte\"\n",
      {"g.toml:11:8: 'sync' in [mirror.db] has to be 'write', 'fsync' or 'async', not 'wirte'; did "
       "you mean 'write'?"}},
+    {"verify_misspelt",
+     kHead + kMirror + "verify = \"wekly\"\n",
+     {"g.toml:11:10: 'verify' in [mirror.db] has to be 'daily', 'weekly', 'monthly', 'off' or a "
+      "time "
+      "like \"12h\" or \"3d\", not 'wekly'; did you mean 'weekly'?"}},
     {"excludes",
      kHead + kMirror +
          "exclude = [\"*.tmp\", \"../x\", \"/\", \"a//b\", \"a[b\", \"**\", \"!a\"]\n",

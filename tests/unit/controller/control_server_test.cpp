@@ -50,6 +50,11 @@ TEST(ControlServer, AnswersMistakesWithASentence) {
          error("'stop' takes no 'force' like that")},
         {"POST", "/v1/mirrors/db/verify", "{\"repair\":1}", 400,
          error("'verify' takes no 'repair' like that")},
+        {"POST", "/v1/mirrors/db/verify", "{\"rate\":-1}", 400,
+         error("'verify' takes no 'rate' like that")},
+        {"POST", "/v1/mirrors/db/verify", "{\"stop\":true,\"repair\":true}", 400,
+         error("'stop' ends a verify and goes with nothing else")},
+        {"GET", "/v1/mirrors/db/verify", "", 200, "{}\n"},
         {"POST", "/v1/mirrors/db/promote", "{}", 409,
          error("promote may lose writes that only the other node has; it needs "
                "{\\\"force\\\":true}")},

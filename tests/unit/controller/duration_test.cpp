@@ -34,6 +34,19 @@ TEST(Duration, IsWrittenInTheFormThatIsRead) {
     EXPECT_EQ(format_duration(*parse_duration("1000ms")), "1s");
 }
 
+TEST(Period, ReadsWordsAndLongUnits) {
+    EXPECT_EQ(parse_period("off"), Duration{});
+    EXPECT_EQ(parse_period("daily"), Duration::seconds(86'400));
+    EXPECT_EQ(parse_period("weekly"), Duration::seconds(7 * 86'400));
+    EXPECT_EQ(parse_period("monthly"), Duration::seconds(30 * 86'400));
+    EXPECT_EQ(parse_period("12h"), Duration::seconds(12 * 3'600));
+    EXPECT_EQ(parse_period("1.5d"), Duration::seconds(36 * 3'600));
+    EXPECT_EQ(parse_period("30min"), Duration::seconds(1'800));
+    for (const char* text : {"", "weekl", "7", "0s", "500ms", "0.5s", "-1d", "1 week", "Daily"}) {
+        EXPECT_EQ(parse_period(text), std::nullopt) << text;
+    }
+}
+
 TEST(Size, ReadsBinaryUnitsAlone) {
     EXPECT_EQ(parse_size("64KiB"), 64 * kKiB);
     EXPECT_EQ(parse_size("1.5GiB"), 1536 * kMiB);

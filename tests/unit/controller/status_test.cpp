@@ -28,7 +28,47 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
               R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
               R"("exclude":["*.tmp","cache/"],"tracking":"seen by raw tracepoints",)"
               R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
-              R"("virtual_ip":[]}]})");
+              R"("virtual_ip":[],)"
+              R"("verify":{"run":0,"period_s":0,"running":null,"last":null}}]})");
+}
+
+TEST(VerifyJson, ArrivesAsItLeftAndIsShown) {
+    NodeStatus status = invented_status();
+    VerifyStatus& verify = status.mirrors[0].verify;
+    verify.run = 3;
+    verify.period_s = 604'800;
+    verify.running = VerifyRunning{{100, 0}, false, kGiB, 4 * kGiB, kMiB, 3072, 12, 1};
+    verify.last =
+        VerifyResult{{10, 0}, {20, 0}, VerifyOutcome::mended, "", true, 1'000, 2 * kGiB, 2, 2};
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_EQ(to_json(*parsed), to_json(status));
+    const std::string text = status_text(status, {false, {3620, 0}});
+    EXPECT_NE(text.find("db: verify [######..................]  25 %  1.0 GiB of 4.0 GiB, "
+                        "1.0 MiB/s, 51 min 12 s left, 12 objects, 1 not the same\n"),
+              std::string::npos)
+        << text;
+    EXPECT_NE(text.find("db: last verify 1 h ago: 2 objects not the same, all mended; 1000 objects "
+                        "and 2.0 GiB compared\n"),
+              std::string::npos)
+        << text;
+    const std::vector<VerifyFinding> findings{
+        {"/srv", "/srv/a", {{"mode", "0644", "0600"}}, {{0, 4096}, {8192, 8200}}, {{0, 1}}},
+        {"/srv", "/srv/b", {{"missing", "", ""}}, {}, {}},
+        {"/srv", "/srv/c", {{"superfluous", "", ""}}, {}, {}}};
+    const std::optional<VerifyFindings> report = parse_verify_report(to_json(verify, findings));
+    ASSERT_TRUE(report.has_value());
+    EXPECT_EQ(to_json(report->status, report->findings), to_json(verify, findings));
+    VerifyResult result = *verify.last;
+    result.outcome = VerifyOutcome::differences;
+    result.differing = 5;
+    EXPECT_EQ(verify_text(result, report->findings, "alpha", "beta"),
+              "/srv/a: mode: 0644 on alpha, 0600 on beta; content at 0..4096, 8192..8200; "
+              "holes at 0..1\n"
+              "/srv/b: missing on beta\n"
+              "/srv/c: only on beta\n"
+              "and 2 objects more\n"
+              "5 objects not the same, 1000 objects and 2.0 GiB compared\n");
 }
 
 TEST(StatusJson, ArrivesAsItLeft) {
