@@ -126,6 +126,24 @@ void ReorderingLink::let_go() noexcept {
     handler_->on_frame(FrameType::op, op);
 }
 
+void OvertakingLink::on_frame(FrameType type, Bytes payload) noexcept {
+    if (type == FrameType::verify_check || type == FrameType::verify_question) {
+        return handler_->on_frame(type, payload);
+    }
+    if (type != FrameType::op && held_.empty()) return handler_->on_frame(type, payload);
+    held_.emplace_back(type, ByteBuffer(payload.begin(), payload.end()));
+    if (!timer_.is_running()) timer_.start(Duration::milliseconds(20));
+}
+
+void OvertakingLink::let_go() noexcept {
+    // A handler may close the link meanwhile.
+    while (!held_.empty()) {
+        const auto [type, payload] = std::move(held_.front());
+        held_.pop_front();
+        handler_->on_frame(type, payload);
+    }
+}
+
 void UnmarkedLink::close() noexcept {
     inner_->close();
     // In sync until now: whatever is marked in this turn is what was in flight.

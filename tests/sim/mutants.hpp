@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gemel::sim {
@@ -33,6 +34,7 @@ enum class Mutant : unsigned char {
     acknowledge_blocks_early,   // as acknowledge_early, of block volumes alone
     flush_early,                // a sync is answered for the peer before it has left
     grow_early,                 // a growth is answered for the peer, which never hears of it
+    verify_out_of_order,        // what a verify compares overtakes the ops before it
     leak_descriptors,           // a session leaves an open file,
     leak_timers,                // or a running timer,
     leak_memory,                // or an entry in a list
@@ -193,6 +195,24 @@ class ReorderingLink final : public MeddlingLink {
     Timer timer_;
     ByteBuffer held_;  // an op that waits for the next; empty: none
     std::uint64_t count_ = 0;
+};
+
+class OvertakingLink final : public MeddlingLink {
+   public:
+    OvertakingLink(Loop& loop, std::unique_ptr<PeerLink> inner)
+        : MeddlingLink(std::move(inner)), timer_(loop, [this] { let_go(); }) {}
+    void close() noexcept override {
+        timer_.cancel();
+        held_.clear();
+        inner_->close();
+    }
+
+   private:
+    void on_frame(FrameType type, Bytes payload) noexcept override;
+    void let_go() noexcept;
+
+    Timer timer_;
+    std::deque<std::pair<FrameType, ByteBuffer>> held_;
 };
 
 class UnmarkedLink final : public MeddlingLink {

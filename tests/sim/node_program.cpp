@@ -85,6 +85,15 @@ bool NodeProgram::open() {
     node_ = std::make_unique<MirrorNode>(
         loop_, MirrorNode::Ports{*replica_, *arbiter_, *this, *this, *superblocks_, *this}, machine,
         storage_->superblock);
+    MirrorVerify::Options verify;
+    verify.mirror = ClusterNames::kMirror;
+    verify.node = machine.node;
+    verify.peer = machine.peer;
+    verify.volumes = {ClusterNames::kData, ClusterNames::kBacking};
+    verify_ = std::make_unique<MirrorVerify>(
+        MirrorVerify::World{loop_, replica_->replica(), *storage_->intents, *node_, *this,
+                            storage_->directory()},
+        std::move(verify));
     return true;
 }
 
@@ -126,6 +135,7 @@ void NodeProgram::connect() {
 void NodeProgram::tick() {
     timer_.start(Duration::milliseconds(100));
     node_->check_progress();
+    verify_->check();
     if (connector_ && !node_->is_connected() && !connector_->is_running()) connector_->start();
 }
 
@@ -141,6 +151,8 @@ std::unique_ptr<PeerLink> NodeProgram::meddle(std::unique_ptr<PeerLink> link) {
                                                        names_.idle_rounds);
         case Mutant::apply_out_of_order:
             return std::make_unique<ReorderingLink>(loop_, std::move(link));
+        case Mutant::verify_out_of_order:
+            return std::make_unique<OvertakingLink>(loop_, std::move(link));
         case Mutant::skip_marking:
             return std::make_unique<UnmarkedLink>(loop_, std::move(link), replica_->replica());
         default:

@@ -4,6 +4,7 @@
 
 #include "controller/mirror_node.hpp"
 #include "controller/mirror_storage.hpp"
+#include "controller/mirror_verify.hpp"
 #include "controller/register_store.hpp"
 #include "controller/replica_port.hpp"
 #include "controller/superblock_writer.hpp"
@@ -51,6 +52,7 @@ class NodeProgram final : public Program,
     [[nodiscard]] const MirrorNode* node() const noexcept { return node_.get(); }
     // Requires: node() != nullptr.
     [[nodiscard]] Replica& replica() const noexcept { return replica_->replica(); }
+    [[nodiscard]] MirrorVerify& verify() const noexcept { return *verify_; }
     void command(Command command) {
         node_->command(command, [](bool, const std::string&) {});
     }
@@ -86,6 +88,7 @@ class NodeProgram final : public Program,
     std::unique_ptr<SuperblockWriter> superblocks_;
     std::unique_ptr<Arbiter> arbiter_;
     std::unique_ptr<MirrorNode> node_;
+    std::unique_ptr<MirrorVerify> verify_;
     std::unique_ptr<SessionAcceptor> acceptor_;
     std::unique_ptr<SessionConnector> connector_;
     std::unique_ptr<HeartbeatOnLoop> heartbeats_;

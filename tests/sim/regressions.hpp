@@ -14,7 +14,8 @@ enum class CampaignName : unsigned char {
     two_faults_under_logs,
     written_apart,
     exclude,
-    block
+    block,
+    verify
 };
 
 struct Regression {
