@@ -156,6 +156,12 @@ void VerifySource::work() noexcept {
     while (busy && is_running_ && may_send()) busy = step();
     if (!is_running_) return;
     flush();
+    // Nobody waits for a claim that can't be used now.
+    const bool pauses = allowance_ <= 0 || outstanding_.size() >= kOutstandingMax;
+    if (claims_ && pauses) {
+        claims_ = false;
+        replica_.release_claim();
+    }
     rate_.update(progress_, loop_.now());
     if (is_finished()) {
         progress_.total_bytes = progress_.done_bytes;
@@ -180,10 +186,12 @@ bool VerifySource::step() noexcept {
         if (!is_running_) return false;
         content_waits_ = true;
     }
+    // The walk does not run ahead of what it finds.
+    if (contents_.size() > kWaitingMax) return false;
     if (!met_.empty()) return object_step();
     if (!name_by_name_.empty() && name_by_name_step()) return true;
     if (!is_running_ || volume_ == walks_.size()) return false;
-    return walk_step();
+    return name_by_name_.size() <= kWaitingMax && walk_step();
 }
 
 void VerifySource::add(Item item, std::uint64_t cost) noexcept {

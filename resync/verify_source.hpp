@@ -67,6 +67,8 @@ class VerifySource final : public ResyncParty {
     static constexpr std::uint64_t kEntryCost = 256;
     // The walk pauses while more than this is to be asked.
     static constexpr std::size_t kQuestionsMax = 256;
+    // Likewise of files, and of directories to be compared name by name.
+    static constexpr std::size_t kWaitingMax = 256;
 
     // Requires: all references outlive it; the role is primary.
     VerifySource(Loop& loop, Replica& replica, ResyncProgress& progress, VerifyReport& report,

@@ -81,7 +81,10 @@ void VerifyWalk::take(Level& level, const ListedEntry& entry, std::vector<Met>& 
 }
 
 void VerifyWalk::moved(ObjectId object, ObjectId directory, std::string_view name) noexcept {
-    if (is_done() || object < kFirstObject || !known_.insert(object)) return;
+    // Before the beginning all of it is still to come.
+    if (!has_begun_ || is_done()) return;
+    if (object < kFirstObject || (directory != kRootObject && directory < kFirstObject)) return;
+    if (!known_.insert(object)) return;
     GEMEL_PROBE("verify: an object gets another name before it is met");
     moved_.push_back({object, 0, {directory, nullptr}, std::string(name)});
 }
