@@ -57,6 +57,16 @@ void dirty_mark(benchmark::State& state) {
     }
 }
 
+// One large file that is changed all over: blocks of 4 KiB anywhere in it.
+void dirty_mark_anywhere(benchmark::State& state) {
+    const auto blocks = static_cast<std::uint64_t>(state.range(0));
+    DirtyMap map;
+    Prng prng(kSeed);
+    for (auto _ : state) {
+        map.mark_content(object(0), prng.below(blocks) * 2 * kDirtyUnit, kDirtyUnit);
+    }
+}
+
 void dirty_ask(benchmark::State& state) {
     const DirtyMap map = full_map(state.range(0));
     Prng prng(kSeed);
@@ -236,6 +246,11 @@ void add_store_parts(const std::filesystem::path& directory) {
           RegisterBenchmark("dirty_next", dirty_next)}) {
         part->ArgName("objects")->Arg(1)->Arg(1000)->Arg(100'000);
     }
+    RegisterBenchmark("dirty_mark_anywhere", dirty_mark_anywhere)
+        ->ArgName("blocks")
+        ->Arg(100)
+        ->Arg(100'000)
+        ->Arg(10'000'000);
     RegisterBenchmark("intent_touch_again", intent_touch_again, directory);
     RegisterBenchmark("limit_write_and_fdatasync", write_and_sync, directory)->UseRealTime();
     RegisterBenchmark("intent_commit", intent_commit, directory)

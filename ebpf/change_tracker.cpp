@@ -28,7 +28,7 @@ namespace gemel {
 
 namespace {
 
-static_assert(kDirtyUnit == std::uint64_t{1} << TRACKER_UNIT_BITS);
+static_assert(kTrackedUnit == std::uint64_t{1} << TRACKER_UNIT_BITS);
 
 constexpr std::uint32_t kZero = 0;
 constexpr std::int64_t kBpfFileSystem = 0xCAFE4A11;  // linux/magic.h
@@ -399,7 +399,7 @@ void LoadedTracker::add_objects(const std::vector<TrackerSets::Object>& objects,
             change.ranges.push_back({0, DirtyRange::kEndOfObject});
         } else if ((state.what & TRACKER_TAIL) != 0) {
             change.ranges.push_back(
-                {state.tail / kDirtyUnit * kDirtyUnit, DirtyRange::kEndOfObject});
+                {state.tail / kTrackedUnit * kTrackedUnit, DirtyRange::kEndOfObject});
         }
         change.bytes = state.bytes;
         change.events = state.events;
@@ -418,8 +418,8 @@ void LoadedTracker::add_words(const std::vector<TrackerSets::Word>& words,
         ObjectChange& change = change_of(word.object, changes, number, *where);
         for (std::uint64_t bit = 0; bit < kPerWord; ++bit) {
             if ((bits >> bit & 1) == 0) continue;
-            const std::uint64_t begin = (word.word * kPerWord + bit) * kDirtyUnit;
-            change.ranges.push_back({begin, begin + kDirtyUnit});
+            const std::uint64_t begin = (word.word * kPerWord + bit) * kTrackedUnit;
+            change.ranges.push_back({begin, begin + kTrackedUnit});
         }
     }
 }

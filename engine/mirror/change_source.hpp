@@ -24,6 +24,10 @@
 
 namespace gemel {
 
+// Changes of content are recorded so precisely, no finer.
+inline constexpr std::uint64_t kTrackedUnit = 64 * kKiB;
+static_assert(kTrackedUnit % kDirtyUnit == 0);
+
 // Who changed an object first.
 struct Changer {
     std::string command;  // its thread's name, at most 15 bytes
@@ -36,8 +40,8 @@ struct ObjectChange {
     FileHandle handle;            // for Vfs::open_by_handle; ESTALE: it is gone
     bool attributes = false;      // size, mode, owner, times, extended attributes
     bool names = false;           // of a directory
-    // Content; sorted, apart from each other, rounded outwards to kDirtyUnit. All of it: one range
-    // from 0 to kEndOfObject.
+    // Content; sorted, apart from each other, rounded outwards to kTrackedUnit. All of it: one
+    // range from 0 to kEndOfObject.
     std::vector<DirtyRange> ranges;
     std::uint64_t bytes = 0;   // sum of the lengths of the changes: an estimate for people
     std::uint64_t events = 0;  // how many there were, likewise

@@ -14,13 +14,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <vector>
 
 namespace gemel {
 
-inline constexpr std::uint64_t kDirtyUnit = 64 * kKiB;
+// Block of the file systems and page of the cache: a small write costs a resync no more than
+// itself.
+inline constexpr std::uint64_t kDirtyUnit = 4 * kKiB;
 
 struct DirtyRange {
     std::uint64_t begin = 0;  // bytes, multiple of kDirtyUnit
@@ -30,33 +33,44 @@ struct DirtyRange {
     friend bool operator==(const DirtyRange&, const DirtyRange&) noexcept = default;
 };
 
-// Set of disjoint sorted ranges, at most kRangesMax; beyond that the two nearest are merged (a
-// superset), so that an object costs at most about 200 bytes. The one object of a block volume may
-// cost 128 KiB.
+// Set of disjoint sorted ranges, none adjacent to the next. An object has room for kRangesMax, so
+// that it costs at most about 200 bytes, or for more where add() is given that; beyond its room
+// ranges are merged across the narrowest gaps, into a superset.
 class DirtyRanges {
    public:
     static constexpr std::size_t kRangesMax = 10;
-    static constexpr std::size_t kBlockRangesMax = 8192;
 
-    explicit DirtyRanges(std::size_t ranges_max = kRangesMax) noexcept : ranges_max_(ranges_max) {}
-    // Rounds outwards to kDirtyUnit. Requires: size > 0.
-    void add(std::uint64_t offset, std::uint64_t size) noexcept;
+    // Rounds outwards to kDirtyUnit. `room`: how many ranges there may be afterwards.
+    // Requires: size > 0.
+    void add(std::uint64_t offset, std::uint64_t size, std::size_t room = kRangesMax) noexcept;
     void add_all() noexcept;
     // Removes what lies inside [begin, end), both multiples of kDirtyUnit (or end of object). Where
-    // that would split a range of a full set it removes nothing; from a range's edge it always
-    // does.
+    // that would split a range of a full set of kRangesMax it removes nothing; from a range's edge
+    // it always does.
     void remove(std::uint64_t begin, std::uint64_t end) noexcept;
     [[nodiscard]] bool intersects(std::uint64_t offset, std::uint64_t size) const noexcept;
-    [[nodiscard]] bool empty() const noexcept { return ranges_.empty(); }
-    [[nodiscard]] const std::vector<DirtyRange>& ranges() const noexcept { return ranges_; }
+    [[nodiscard]] bool empty() const noexcept { return count() == 0; }
+    [[nodiscard]] std::size_t count() const noexcept {
+        return many_ == nullptr ? few_.size() : many_->size();
+    }
+    // The first range that ends behind `offset`, whole; none: begin == end.
+    [[nodiscard]] DirtyRange first_behind(std::uint64_t offset) const noexcept;
+    // All of them: for tests and where there are few.
+    [[nodiscard]] std::vector<DirtyRange> ranges() const;
     // Sum of lengths; an open end counts up to `object_size`.
     [[nodiscard]] std::uint64_t bytes(std::uint64_t object_size) const noexcept;
 
    private:
-    void merge_nearest() noexcept;
+    using Many = std::map<std::uint64_t, std::uint64_t>;  // begin -> end
 
-    std::size_t ranges_max_;
-    std::vector<DirtyRange> ranges_;
+    void add_to_few(DirtyRange added) noexcept;
+    void add_to_many(DirtyRange added) noexcept;
+    void remove_from_many(std::uint64_t begin, std::uint64_t end) noexcept;
+    void merge_nearest() noexcept;
+    void halve() noexcept;
+
+    std::vector<DirtyRange> few_;  // at most kRangesMax
+    std::unique_ptr<Many> many_;   // instead, when there are more
 };
 
 struct DirtyObject {
@@ -72,6 +86,9 @@ struct DirtyObject {
 
 class DirtyMap {
    public:
+    // Of all objects that have more than DirtyRanges::kRangesMax, together: about 10 MiB.
+    static constexpr std::size_t kManyRangesMax = 131'072;
+
     void mark_content(ObjectId object, std::uint64_t offset, std::uint64_t size) noexcept;
     void mark_all_content(ObjectId object) noexcept;
     // No effect on the object of a block volume, which has none.
@@ -123,6 +140,9 @@ class DirtyMap {
 
    private:
     DirtyObject& entry(ObjectId object) noexcept;
+    // Before and after a change of an object's ranges: many_ranges_ follows.
+    void take_out(const DirtyRanges& content) noexcept;
+    void put_in(const DirtyRanges& content) noexcept;
     void drop_if_empty(ObjectId object) noexcept;
     [[nodiscard]] bool marked_absent(ObjectId object) const noexcept;
     // After a change of the object's marks: names_ and absent_count_ follow.
@@ -131,6 +151,7 @@ class DirtyMap {
     std::map<ObjectId, DirtyObject> objects_;
     std::set<ObjectId> names_;      // names marked, not absent
     std::size_t absent_count_ = 0;  // objects marked absent
+    std::size_t many_ranges_ = 0;   // of objects with more than kRangesMax
     bool full_ = false;
     // Full mode: one bit an id, in pages of kIdsPerPage ids (a stray id costs one page, no more).
     static constexpr std::uint64_t kIdsPerPage = 4096;

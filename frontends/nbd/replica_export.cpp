@@ -267,9 +267,11 @@ void ReplicaExport::describe_dirty(ExportRequest& request) noexcept {
         at = to;
     };
     if (marks != nullptr) {
-        for (const DirtyRange& range : marks->content.ranges()) {
+        for (DirtyRange range = marks->content.first_behind(at);
+             range.begin < range.end && at < end; range = marks->content.first_behind(range.end)) {
             add(range.begin, 0);
             add(range.end, kExtentDirty);
+            if (request.extents.size() == request.extents_max) return;
         }
     }
     add(end, 0);

@@ -77,12 +77,12 @@ ObjectKey key_at(int directory, const char* path, int flags) {
 std::vector<std::uint64_t> content_of(const std::string& path) {
     std::vector<std::uint64_t> digests;
     const int fd = ::open(path.c_str(), O_RDONLY | O_NOATIME | O_CLOEXEC);
-    std::vector<std::byte> unit(kDirtyUnit);
+    std::vector<std::byte> unit(kTrackedUnit);
     const std::uint64_t zeros = checksum64(Bytes(unit));
     for (;;) {
         std::fill(unit.begin(), unit.end(), std::byte{0});
         const ssize_t got =
-            ::pread(fd, unit.data(), unit.size(), off_t(digests.size() * kDirtyUnit));
+            ::pread(fd, unit.data(), unit.size(), off_t(digests.size() * kTrackedUnit));
         if (got <= 0) break;
         const std::uint64_t digest = checksum64(Bytes(unit));
         digests.push_back(digest == zeros ? kZeros : digest);
@@ -112,7 +112,7 @@ void look(const std::string& path, TreeImage& image) {
 }
 
 bool covers(const ObjectChange& change, std::size_t unit) {
-    const std::uint64_t begin = unit * kDirtyUnit;
+    const std::uint64_t begin = unit * kTrackedUnit;
     return std::any_of(change.ranges.begin(), change.ranges.end(), [&](const DirtyRange& range) {
         return range.begin <= begin && begin < range.end;
     });

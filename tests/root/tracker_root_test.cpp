@@ -155,7 +155,7 @@ TEST_P(TrackerTest, RecordsTheRangeOfAWriteAlone) {
         ASSERT_NE(found, recorded.objects().end());
         ASSERT_EQ(found->second.ranges.size(), 1U);
         EXPECT_EQ(found->second.ranges[0].begin, 3 * kMiB);
-        EXPECT_EQ(found->second.ranges[0].end, 3 * kMiB + kDirtyUnit);
+        EXPECT_EQ(found->second.ranges[0].end, 3 * kMiB + kTrackedUnit);
         EXPECT_EQ(found->second.changer.uid, 0U);
         EXPECT_NE(found->second.changer.pid, 0U);
     }

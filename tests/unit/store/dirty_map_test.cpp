@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bitset>
 #include <cstdint>
 #include <set>
@@ -41,8 +42,9 @@ UnitSet span_of(std::uint64_t begin, std::uint64_t end) {
     return units;
 }
 
-void expect_canonical(const DirtyRanges& ranges) {
-    ASSERT_LE(ranges.ranges().size(), DirtyRanges::kRangesMax);
+void expect_canonical(const DirtyRanges& ranges, std::size_t room = DirtyRanges::kRangesMax) {
+    ASSERT_LE(ranges.count(), room);
+    ASSERT_EQ(ranges.ranges().size(), ranges.count());
     std::uint64_t previous_end = 0;
     bool first = true;
     for (const DirtyRange& range : ranges.ranges()) {
@@ -157,6 +159,60 @@ TEST(DirtyRanges, StayASupersetAtRandom) {
     }
 }
 
+// With room for all of them nothing is merged: the set is the model, through every change between a
+// few ranges and many, and every way of asking agrees.
+TEST(DirtyRanges, AreExactWhereThereIsRoom) {
+    constexpr std::size_t kRoom = kUnits;
+    Prng prng(8);
+    for (int round = 0; round < 200; ++round) {
+        DirtyRanges ranges;
+        UnitSet exact;
+        for (int step = 0; step < 200; ++step) {
+            const std::uint64_t begin = prng.below(kUnits);
+            const std::uint64_t end = std::min<std::uint64_t>(begin + prng.between(1, 4), kUnits);
+            const std::uint64_t limit = end == kUnits ? kEnd : end * kDirtyUnit;
+            const UnitSet span = span_of(begin * kDirtyUnit, limit);
+            // Of a full set of few nothing is taken out of the middle.
+            const bool has_many = ranges.count() > DirtyRanges::kRangesMax;
+            const bool removes = has_many ? prng.one_in(2) : prng.one_in(20);
+            if (removes && ranges.count() != DirtyRanges::kRangesMax) {
+                ranges.remove(begin * kDirtyUnit, limit);
+                exact &= ~span;
+            } else {
+                const std::uint64_t size = limit == kEnd ? kEnd : limit - begin * kDirtyUnit;
+                ranges.add(begin * kDirtyUnit, size, kRoom);
+                exact |= span;
+            }
+            expect_canonical(ranges, kRoom);
+            ASSERT_EQ(units_of(ranges), exact);
+            ASSERT_EQ(ranges.intersects(begin * kDirtyUnit, 1), exact.test(begin));
+            const DirtyRange next = ranges.first_behind(begin * kDirtyUnit);
+            const UnitSet behind = exact >> begin;
+            ASSERT_EQ(next.begin < next.end, behind.any());
+            if (behind.any()) {
+                const std::uint64_t first = begin + behind._Find_first();
+                ASSERT_EQ(std::max(next.begin, begin * kDirtyUnit), first * kDirtyUnit);
+            }
+            ASSERT_EQ(ranges.bytes(kUnits * kDirtyUnit), exact.count() * kDirtyUnit);
+        }
+    }
+}
+
+TEST(DirtyRanges, MergeTheNarrowestGapsBeyondTheirRoom) {
+    constexpr std::size_t kRoom = 1000;
+    DirtyRanges ranges;
+    for (std::uint64_t i = 0; i <= kRoom; ++i) {
+        const std::uint64_t pair = i / 2, second = i % 2;
+        ranges.add((pair * 1000 + second * 3) * kDirtyUnit, kDirtyUnit, kRoom);
+    }
+    // All pairs have become one range each, and the first two of these one.
+    EXPECT_EQ(ranges.count(), kRoom / 2);
+    for (std::uint64_t pair = 0; pair < kRoom / 2; ++pair) {
+        EXPECT_TRUE(ranges.intersects((pair * 1000 + 1) * kDirtyUnit, 1));
+        EXPECT_EQ(ranges.intersects((pair * 1000 + 4) * kDirtyUnit, 900 * kDirtyUnit), pair == 0);
+    }
+}
+
 TEST(DirtyRanges, FrontToBackClearingAlwaysEnds) {
     DirtyRanges ranges;
     for (std::uint64_t i = 0; i < 50; ++i) ranges.add(i * 7 * kDirtyUnit, 3 * kDirtyUnit);
@@ -196,6 +252,31 @@ TEST(DirtyMap, WalksObjectsInIdOrder) {
     EXPECT_EQ(map.next_after(kOther), kNoObject);
     map.forget(kFile);
     EXPECT_EQ(map.next_after(kNoObject), kOther);
+}
+
+// However many objects are changed all over, their ranges stay within the room that they share.
+TEST(DirtyMap, SharesItsRoomAmongObjects) {
+    DirtyMap map;
+    constexpr std::uint64_t kObjects = 4, kRanges = DirtyMap::kManyRangesMax / 3;
+    for (std::uint64_t i = 0; i < kRanges; ++i) {
+        for (std::uint64_t id = 0; id < kObjects; ++id) {
+            map.mark_content(ObjectId{100 + id}, i * 3 * kDirtyUnit, 1);
+        }
+    }
+    std::size_t sum = 0;
+    for (std::uint64_t id = 0; id < kObjects; ++id) {
+        const DirtyRanges& content = map.find(ObjectId{100 + id})->content;
+        sum += content.count();
+        for (std::uint64_t i = 0; i < kRanges; i += 997) {
+            ASSERT_TRUE(content.intersects(i * 3 * kDirtyUnit, 1));
+        }
+    }
+    EXPECT_LE(sum, DirtyMap::kManyRangesMax + kObjects);
+    EXPECT_GT(sum, DirtyMap::kManyRangesMax / 4);
+    // What is given back can be used again.
+    for (std::uint64_t id = 0; id < kObjects; ++id) map.forget(ObjectId{100 + id});
+    for (std::uint64_t i = 0; i < kRanges; ++i) map.mark_content(kFile, i * 3 * kDirtyUnit, 1);
+    EXPECT_EQ(map.find(kFile)->content.count(), kRanges);
 }
 
 TEST(DirtyMap, EmptyContentMarksNothing) {
