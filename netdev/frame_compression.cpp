@@ -11,7 +11,6 @@ namespace gemel {
 
 namespace {
 
-constexpr int kLevel = 1;
 constexpr std::size_t kSampleSize = 16 * kKiB;
 constexpr std::uint32_t kSkipMax = 64;
 constexpr std::size_t kKeptCapacity = 256 * kKiB;
@@ -41,7 +40,7 @@ bool FrameCompressor::try_compress(Bytes data) noexcept {
     if (context_->zstd == nullptr) return false;
     packed_.resize(data.size() - data.size() / 10);
     const std::size_t size = ZSTD_compressCCtx(context_->zstd, packed_.data(), packed_.size(),
-                                               data.data(), data.size(), kLevel);
+                                               data.data(), data.size(), level_);
     if (ZSTD_isError(size) != 0) return false;  // it does not fit: not worth it
     packed_.resize(size);
     return true;
@@ -56,8 +55,19 @@ void FrameCompressor::note(bool paid) noexcept {
     }
 }
 
-Bytes FrameCompressor::compress(Bytes body) noexcept {
+void FrameCompressor::follow(std::size_t backlog) noexcept {
+    many_in_a_row_ = backlog >= kBacklogMany ? many_in_a_row_ + 1 : 0;
+    if (backlog < kBacklogFew) {
+        level_ = 1;
+    } else if (many_in_a_row_ == kPatience) {
+        many_in_a_row_ = 0;
+        level_ = std::min(level_ + 1, kLevelMax);
+    }
+}
+
+Bytes FrameCompressor::compress(Bytes body, std::size_t backlog) noexcept {
     if (body.empty()) return {};
+    follow(backlog);
     if (skip_left_ > 0) {
         --skip_left_;
         return {};

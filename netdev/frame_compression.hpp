@@ -23,7 +23,14 @@ class FrameCompressor {
     FrameCompressor& operator=(const FrameCompressor&) = delete;
 
     // The compressed body, valid until the next call; empty when the body should go as it is.
-    Bytes compress(Bytes body) noexcept;
+    // `backlog`: bytes that wait to be sent. While they stay many the link is what everybody waits
+    // for, and the level rises to kLevelMax; when few wait it falls to 1 again.
+    Bytes compress(Bytes body, std::size_t backlog) noexcept;
+
+    static constexpr int kLevelMax = 4;
+    static constexpr std::size_t kBacklogMany = 3 * 1024 * 1024;
+    static constexpr std::size_t kBacklogFew = 512 * 1024;
+    [[nodiscard]] int level() const noexcept { return level_; }
 
    private:
     struct Context;
@@ -32,7 +39,12 @@ class FrameCompressor {
     void note(bool paid) noexcept;
 
     std::unique_ptr<Context> context_;
+    void follow(std::size_t backlog) noexcept;
+
+    static constexpr int kPatience = 16;  // bodies in a row before the level rises
     ByteBuffer packed_;
+    int level_ = 1;
+    int many_in_a_row_ = 0;
     std::uint32_t skip_left_ = 0;  // bodies not even to be tried
     std::uint32_t skip_next_ = 1;  // how many, after the next failure
 };

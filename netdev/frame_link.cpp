@@ -35,8 +35,8 @@ FrameLink::~FrameLink() {
 
 bool FrameLink::wants_compression(FrameType type, std::size_t size) const noexcept {
     if (size < kCompressSizeMin) return false;
-    if (type == FrameType::resync_content) return true;
-    return type == FrameType::op && stream_->unsent() >= kCompressBacklogMin;
+    if (type == FrameType::op) return stream_->unsent() >= kCompressBacklogMin;
+    return type == FrameType::resync_content && stream_->unsent() >= kCompressBacklogMinOfResync;
 }
 
 void FrameLink::send(FrameType type, Bytes head, Bytes body) noexcept {
@@ -45,7 +45,7 @@ void FrameLink::send(FrameType type, Bytes head, Bytes body) noexcept {
     FrameHeader header{};
     header.plain_size = static_cast<std::uint32_t>(head.size() + body.size());
     if (wants_compression(type, body.size())) {
-        const Bytes packed = compressor_.compress(body);
+        const Bytes packed = compressor_.compress(body, stream_->unsent());
         if (!packed.empty()) {
             body = packed;
             header.flags = kFrameCompressed;

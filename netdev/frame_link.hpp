@@ -18,9 +18,11 @@
 
 namespace gemel {
 
-// Written data is compressed only while the link lags so far behind: on a fast link it would cost
-// every write more time than it saves. Content of a resync is compressed always.
+// Data are compressed only while the link lags so far behind: where it is faster than the
+// compressor that would cost more time than it saves.
 inline constexpr std::size_t kCompressBacklogMin = 256 * 1024;
+// The content of a resync comes in frames of a MiB, of which one or two always wait.
+inline constexpr std::size_t kCompressBacklogMinOfResync = 2 * 1024 * 1024;
 inline constexpr std::size_t kCompressSizeMin = 16 * 1024;
 
 class FrameLink final : public PeerLink, private StreamHandler {

@@ -222,7 +222,7 @@ ByteBuffer compressed_frame(Bytes head, Bytes packed, std::size_t plain_size) {
 TEST(FrameCompression, HeadStaysReadableAndBodyComesBack) {
     const ByteBuffer body(100'000, std::byte{'a'});
     FrameCompressor compressor;
-    const Bytes packed = compressor.compress(body);
+    const Bytes packed = compressor.compress(body, 0);
     ASSERT_FALSE(packed.empty());
     ASSERT_LT(packed.size(), body.size() / 10);
     const ByteBuffer bytes = compressed_frame(as_bytes("head"), packed, 4 + body.size());
@@ -237,7 +237,7 @@ TEST(FrameCompression, HeadStaysReadableAndBodyComesBack) {
 TEST(FrameCompression, AWrongPlainSizeIsRefusedWhateverTheBodyUnpacksTo) {
     const ByteBuffer body(100'000, std::byte{'a'});
     FrameCompressor compressor;
-    const Bytes packed = compressor.compress(body);
+    const Bytes packed = compressor.compress(body, 0);
     for (const std::size_t lie : {packed.size(), body.size() - 1, body.size() + 1}) {
         const Parsed parsed = parse_whole(compressed_frame({}, packed, lie));
         EXPECT_TRUE(parsed.frames.empty());
@@ -251,14 +251,14 @@ TEST(FrameCompression, IncompressibleBodiesAreTriedEverMoreSeldom) {
     FrameCompressor compressor;
     const ByteBuffer noise = random_bytes(200'000, 5);
     const ByteBuffer text(200'000, std::byte{'t'});
-    for (int i = 0; i < 11; ++i) EXPECT_TRUE(compressor.compress(noise).empty());
+    for (int i = 0; i < 11; ++i) EXPECT_TRUE(compressor.compress(noise, 0).empty());
     int skipped = 0;
-    while (compressor.compress(text).empty()) ASSERT_LT(++skipped, 100) << "never tried again";
+    while (compressor.compress(text, 0).empty()) ASSERT_LT(++skipped, 100) << "never tried again";
     EXPECT_GT(skipped, 0) << "tried though the last ones did not pay";
-    EXPECT_FALSE(compressor.compress(text).empty());
-    EXPECT_TRUE(compressor.compress(noise).empty());
-    EXPECT_TRUE(compressor.compress(text).empty()) << "one is skipped";
-    EXPECT_FALSE(compressor.compress(text).empty());
+    EXPECT_FALSE(compressor.compress(text, 0).empty());
+    EXPECT_TRUE(compressor.compress(noise, 0).empty());
+    EXPECT_TRUE(compressor.compress(text, 0).empty()) << "one is skipped";
+    EXPECT_FALSE(compressor.compress(text, 0).empty());
 }
 
 }  // namespace
