@@ -5,6 +5,8 @@
 #include "engine/base/checksum.hpp"
 #include "engine/mirror/op_codec.hpp"
 #include "netdev/frame_codec.hpp"
+#include "resync/chunk.hpp"
+#include "resync/messages.hpp"
 
 #include <benchmark/benchmark.h>
 #include <xxhash.h>
@@ -102,6 +104,53 @@ void hash_128(benchmark::State& state) {
     Buffer data(static_cast<std::size_t>(state.range(0)), 1);
     for (auto _ : state) benchmark::DoNotOptimize(digest128(data.space(), kHashSeed));
     count_bytes(state, data.space().size());
+}
+
+// A MiB of a file as a resync compares it: the digests of its blocks, and that of them.
+void resync_digests(benchmark::State& state) {
+    Chunk chunk;
+    chunk.size = kChunkSizeMax;
+    chunk.segments = {{0, static_cast<std::uint32_t>(kChunkSizeMax)}};
+    chunk.data.resize(kChunkSizeMax, std::byte{1});
+    for (auto _ : state) {
+        const std::vector<Digest128> blocks = chunk.block_digests();
+        benchmark::DoNotOptimize(digest_of(chunk.size, blocks));
+    }
+    count_bytes(state, chunk.data.size());
+}
+
+// The answer to a check of a MiB that differs, there and back.
+void resync_answer_codec(benchmark::State& state) {
+    ItemAnswer answer;
+    answer.number = 1;
+    answer.verdict = Verdict::want;
+    answer.blocks.resize(kChunkBlocksMax);
+    ByteBuffer payload;
+    for (auto _ : state) {
+        payload.clear();
+        encode_answer(answer, payload);
+        benchmark::DoNotOptimize(decode_answers(payload));
+    }
+}
+
+// 64 changed blocks of a file, there and back.
+void resync_content_codec(benchmark::State& state) {
+    ContentItem item;
+    item.head.number = 1;
+    item.head.object = kFirstObject;
+    item.partial = true;
+    item.size = kPartialSpanMax;
+    for (std::uint32_t i = 0; i < 64; ++i) {
+        const auto begin = static_cast<std::uint32_t>(i * 2 * kChunkBlock);
+        item.segments.push_back({begin, begin + static_cast<std::uint32_t>(kChunkBlock)});
+    }
+    ByteBuffer payload;
+    for (auto _ : state) {
+        payload.clear();
+        encode_content(item, payload);
+        payload.resize(payload.size() + 64 * kChunkBlock);
+        benchmark::DoNotOptimize(decode_content(payload));
+    }
 }
 
 // The begin of this program's own file: content that shrinks as files do.
@@ -225,7 +274,10 @@ void add_codec_parts() {
     RegisterBenchmark("op_decode/write", op_decode, write_op(kData));
     RegisterBenchmark("op_encode/create", op_encode, create_op());
     RegisterBenchmark("op_decode/create", op_decode, create_op());
-    RegisterBenchmark("zstd_compress/level", compress)->Arg(1)->Arg(-5);
+    RegisterBenchmark("resync_digests", resync_digests);
+    RegisterBenchmark("resync_answer_codec", resync_answer_codec);
+    RegisterBenchmark("resync_content_codec", resync_content_codec);
+    RegisterBenchmark("zstd_compress/level", compress)->Arg(1)->Arg(4)->Arg(-5);
     RegisterBenchmark("zstd_decompress", decompress);
 }
 

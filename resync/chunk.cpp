@@ -23,16 +23,24 @@ Status read_segment(Vfs& vfs, Fd file, std::uint64_t offset, MutableBytes buffer
 
 }  // namespace
 
-Digest128 Chunk::digest() const {
-    ByteBuffer layout;
-    ByteWriter out(layout);
-    out.put(size);
+Digest128 Chunk::digest() const { return digest_of(size, block_digests()); }
+
+std::vector<Digest128> Chunk::block_digests() const {
+    std::vector<Digest128> blocks((size + kChunkBlock - 1) / kChunkBlock, kHoleDigest);
+    std::size_t from = 0;
     for (const DataSegment& segment : segments) {
-        out.put(segment.begin);
-        out.put(segment.end);
+        for (std::uint64_t begin = segment.begin; begin < segment.end; begin += kChunkBlock) {
+            const std::uint64_t step = std::min<std::uint64_t>(kChunkBlock, segment.end - begin);
+            blocks[begin / kChunkBlock] = digest128(Bytes(data).subspan(from, step));
+            from += step;
+        }
     }
-    // The layout goes in as the seed: equal data at other places differ.
-    return digest128(data, checksum64(layout));
+    return blocks;
+}
+
+Digest128 digest_of(std::uint64_t size, std::span<const Digest128> blocks) noexcept {
+    static_assert(sizeof(Digest128) == 16);
+    return digest128(std::as_bytes(blocks), size);
 }
 
 void Chunk::drop_zeros() {

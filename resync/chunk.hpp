@@ -11,14 +11,18 @@
 #include "engine/io/vfs.hpp"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace gemel {
 
 inline constexpr std::uint64_t kChunkSizeMax = kMiB;
-// What is compared at once: a small change of a file costs so much.
+// What a verify compares at once.
 inline constexpr std::uint64_t kCheckSizeMax = 256 * kKiB;
 inline constexpr std::uint64_t kChunkBlock = 4 * kKiB;
+inline constexpr std::size_t kChunkBlocksMax = kChunkSizeMax / kChunkBlock;
+// Of a block without data; no data have it but by an accident of one in 2^128.
+inline constexpr Digest128 kHoleDigest{};
 
 // [begin, end) relative to the chunk's offset; multiples of kChunkBlock, but for an end that is the
 // chunk's own.
@@ -35,11 +39,17 @@ struct Chunk {
     std::vector<DataSegment> segments;  // sorted, disjoint
     AlignedBuffer data;                 // of the segments, one behind the other
 
+    // Of data and layout: digest_of(block_digests()).
     [[nodiscard]] Digest128 digest() const;
+    // Of each block, in order; kHoleDigest where there is no data.
+    [[nodiscard]] std::vector<Digest128> block_digests() const;
     // Blocks of zeros count as no data: what a disk has allocated is none of a block volume's
     // content.
     void drop_zeros();
 };
+
+// One digest for a piece of that size with these blocks: data and layout.
+Digest128 digest_of(std::uint64_t size, std::span<const Digest128> blocks) noexcept;
 
 // Where the first data at or behind `offset` begin, at most `limit`.
 Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resync/messages.hpp"
 
+#include "engine/base/assert.hpp"
 #include "engine/mirror/messages.hpp"
 #include "engine/mirror/op_codec.hpp"
 
@@ -52,6 +53,38 @@ std::string_view get_name(ByteReader& in) noexcept {
 bool range_valid(std::uint64_t offset, std::uint64_t size) noexcept {
     return size > 0 && offset % kChunkBlock == 0 && offset <= kFileSizeMax &&
            size <= kFileSizeMax - offset;
+}
+
+void put_segments(ByteWriter& out, std::span<const DataSegment> segments) {
+    out.put(static_cast<std::uint32_t>(segments.size()));
+    for (const DataSegment& segment : segments) {
+        out.put(segment.begin);
+        out.put(segment.end);
+    }
+}
+
+// Sorted and apart, in whole blocks of a range of that size. Returns the sum of their lengths.
+std::uint64_t get_segments(ByteReader& in, std::uint64_t size,
+                           std::vector<DataSegment>& segments) noexcept {
+    const auto count = in.get<std::uint32_t>();
+    if (count > kPartialSpanMax / kChunkBlock) in.fail();
+    std::uint64_t sum = 0;
+    std::uint64_t position = 0;
+    for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+        DataSegment segment;
+        segment.begin = in.get<std::uint32_t>();
+        segment.end = in.get<std::uint32_t>();
+        const bool aligned = segment.begin % kChunkBlock == 0 &&
+                             (segment.end % kChunkBlock == 0 || segment.end == size);
+        if (!aligned || segment.begin < position || segment.end <= segment.begin ||
+            segment.end > size) {
+            in.fail();
+        }
+        position = segment.end;
+        sum += segment.end - segment.begin;
+        segments.push_back(segment);
+    }
+    return sum;
 }
 
 bool type_valid(std::uint32_t mode) noexcept {
@@ -253,11 +286,9 @@ void encode_content(const ContentItem& item, ByteBuffer& head) {
     out.put(item.offset);
     out.put(item.size);
     out.put(item.modified);
-    out.put(static_cast<std::uint32_t>(item.segments.size()));
-    for (const DataSegment& segment : item.segments) {
-        out.put(segment.begin);
-        out.put(segment.end);
-    }
+    out.put(static_cast<std::uint8_t>(item.partial));
+    put_segments(out, item.segments);
+    if (item.partial) put_segments(out, item.holes);
 }
 
 Result<ContentItem> decode_content(Bytes payload) noexcept {
@@ -267,24 +298,14 @@ Result<ContentItem> decode_content(Bytes payload) noexcept {
     item.offset = in.get<std::uint64_t>();
     item.size = in.get<std::uint64_t>();
     item.modified = in.wall_time();
-    const auto count = in.get<std::uint32_t>();
-    if (count > kChunkSizeMax / kChunkBlock || !range_valid(item.offset, item.size)) in.fail();
-    if (count != 0 && item.size > kChunkSizeMax) in.fail();
-    std::uint64_t data_size = 0;
-    std::uint64_t position = 0;
-    for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
-        DataSegment segment;
-        segment.begin = in.get<std::uint32_t>();
-        segment.end = in.get<std::uint32_t>();
-        const bool aligned = segment.begin % kChunkBlock == 0 &&
-                             (segment.end % kChunkBlock == 0 || segment.end == item.size);
-        if (!aligned || segment.begin < position || segment.end <= segment.begin ||
-            segment.end > item.size) {
-            in.fail();
-        }
-        position = segment.end;
-        data_size += segment.end - segment.begin;
-        item.segments.push_back(segment);
+    item.partial = get_flag(in);
+    if (!range_valid(item.offset, item.size)) in.fail();
+    const std::uint64_t data_size = get_segments(in, item.size, item.segments);
+    if (item.partial) {
+        get_segments(in, item.size, item.holes);
+        if (item.size > kPartialSpanMax || data_size > kChunkSizeMax) in.fail();
+    } else if (!item.segments.empty() && item.size > kChunkSizeMax) {
+        in.fail();
     }
     if (!in.ok() || in.remaining() != data_size) return Code::corrupt;
     item.data = in.bytes(in.remaining());
@@ -292,11 +313,17 @@ Result<ContentItem> decode_content(Bytes payload) noexcept {
 }
 
 void encode_answer(const ItemAnswer& answer, ByteBuffer& payload) {
+    GEMEL_ASSERT(answer.missing.size() <= kMissingMax && answer.blocks.size() <= kChunkBlocksMax);
     ByteWriter out(payload);
     out.put(answer.number);
     out.put(answer.verdict);
     out.put(static_cast<std::uint16_t>(answer.missing.size()));
     for (const ObjectId id : answer.missing) out.put(id);
+    out.put(static_cast<std::uint16_t>(answer.blocks.size()));
+    for (const Digest128& block : answer.blocks) {
+        out.put(block.low);
+        out.put(block.high);
+    }
 }
 
 Result<std::vector<ItemAnswer>> decode_answers(Bytes payload) noexcept {
@@ -312,6 +339,14 @@ Result<std::vector<ItemAnswer>> decode_answers(Bytes payload) noexcept {
             const ObjectId id = in.object_id();
             if (id < kFirstObject) in.fail();
             answer.missing.push_back(id);
+        }
+        const auto blocks = in.get<std::uint16_t>();
+        if (blocks > kChunkBlocksMax || (blocks != 0 && answer.verdict != Verdict::want)) in.fail();
+        for (std::size_t i = 0; i < blocks && in.ok(); ++i) {
+            Digest128 block;
+            block.low = in.get<std::uint64_t>();
+            block.high = in.get<std::uint64_t>();
+            answer.blocks.push_back(block);
         }
         answers.push_back(std::move(answer));
     }

@@ -87,7 +87,7 @@ struct AttributesItem {
 void encode_attributes(const AttributesItem& item, ByteBuffer& payload);
 Result<AttributesItem> decode_attributes(Bytes payload) noexcept;
 
-// resync_check: the source's content of the range has this digest.
+// resync_check: the source's content of the range has this digest (of the digests of its blocks).
 struct CheckItem {
     ItemHead head;
     std::uint64_t offset = 0, size = 0;
@@ -98,13 +98,18 @@ Result<CheckItem> decode_check(Bytes payload) noexcept;
 
 // resync_content: the range becomes this; what no segment covers becomes a hole. The segments' data
 // are the frame's body. Without segments the range may be longer than kChunkSizeMax.
+// `partial`: only the segments and the holes become what they say, the rest stays as it is; then
+// the range may be kPartialSpanMax long, and its data kChunkSizeMax.
 struct ContentItem {
     ItemHead head;
     std::uint64_t offset = 0, size = 0;
     WallTime modified;
     std::vector<DataSegment> segments;
-    Bytes data;  // decode only
+    bool partial = false;
+    std::vector<DataSegment> holes;  // of a partial one
+    Bytes data;                      // decode only
 };
+inline constexpr std::uint64_t kPartialSpanMax = 16 * kMiB;
 void encode_content(const ContentItem& item, ByteBuffer& head);
 Result<ContentItem> decode_content(Bytes payload) noexcept;
 
@@ -117,6 +122,8 @@ struct ItemAnswer {
     std::uint64_t number = 0;
     Verdict verdict = Verdict::ok;
     std::vector<ObjectId> missing;  // at most kMissingMax, the rest is asked for again
+    // Of a check's range as the target has it, when the verdict is want; at most kChunkBlocksMax.
+    std::vector<Digest128> blocks;
 };
 inline constexpr std::size_t kMissingMax = 1024;
 void encode_answer(const ItemAnswer& answer, ByteBuffer& payload);  // appends

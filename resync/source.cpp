@@ -17,7 +17,8 @@ ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMem
       pacer_(pacer),
       options_(options),
       volumes_(replica.volume_count()),
-      pace_timer_(loop, [this] { schedule(); }) {
+      pace_timer_(loop, [this] { schedule(); }),
+      read_ahead_(loop.vfs(), replica) {
     memory_.full_begun.resize(replica.volume_count());
     progress_ = ResyncProgress();
 }

@@ -15,6 +15,7 @@
 #include "resync/messages.hpp"
 #include "resync/pacer.hpp"
 #include "resync/progress.hpp"
+#include "resync/read_ahead.hpp"
 
 #include <deque>
 #include <memory>
@@ -67,6 +68,9 @@ class ResyncSource final : public ResyncParty {
         std::uint64_t offset = 0, size = 0;
         std::uint64_t bytes = 0;  // counted in outstanding_bytes_
         bool unlisted = false;    // make: no listing names it
+        // content: what it covers; check, answered with want: what differs. None: all of the range.
+        std::vector<DirtyRange> pieces;
+        std::vector<Digest128> blocks;  // check
     };
     struct Child {
         std::string name;
@@ -98,7 +102,8 @@ class ResyncSource final : public ResyncParty {
     void mark_orphans(std::uint16_t volume) noexcept;
     void estimate_total() noexcept;
     Status on_answers(Bytes payload) noexcept;
-    Status settle(const Item& item, const ItemAnswer& answer) noexcept;
+    Status settle(Item& item, const ItemAnswer& answer) noexcept;
+    Status want(Item& item, const ItemAnswer& answer) noexcept;
     void peer_lacks(std::uint16_t volume, ObjectId object) noexcept;
     void remark(const Item& item) noexcept;
     Status on_done(Bytes payload) noexcept;
@@ -136,6 +141,16 @@ class ResyncSource final : public ResyncParty {
     // False: it has to wait for changes of a block volume under way.
     bool content_step(std::uint16_t volume, ObjectId object) noexcept;
     bool want_step() noexcept;
+    [[nodiscard]] std::vector<DirtyRange> small_ranges(std::uint16_t volume, ObjectId object,
+                                                       std::uint64_t size) noexcept;
+    bool small_step(std::uint16_t volume, ObjectId object, const FileStat& stat,
+                    std::vector<DirtyRange> pieces) noexcept;
+    Status read_pieces(std::uint16_t volume, Fd file, std::span<const DirtyRange> pieces,
+                       ContentItem& item) noexcept;
+    void send_pieces(ContentItem& item, std::uint16_t volume, ObjectId object, const FileStat& stat,
+                     std::vector<DirtyRange> pieces) noexcept;
+    void clear_content(std::uint16_t volume, ObjectId object, DirtyRange range,
+                       std::uint64_t size) noexcept;
     [[nodiscard]] bool is_block(std::uint16_t volume) noexcept;
     void send_hole(std::uint16_t volume, ObjectId object, const FileStat& stat,
                    std::uint64_t offset, std::uint64_t size) noexcept;
@@ -175,6 +190,8 @@ class ResyncSource final : public ResyncParty {
     bool scheduled_ = false;
     bool reporting_ = false;
     Chunk chunk_;
+    AlignedBuffer pieces_data_;
+    ReadAhead read_ahead_;
     ByteBuffer frame_;
     ResyncRate rate_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted

@@ -16,6 +16,11 @@ namespace {
 constexpr std::uint64_t kEnd = DirtyRange::kEndOfObject;
 // Of a block volume, so much is looked at while no application may change it.
 constexpr std::uint64_t kBlockStepMax = 4 * kMiB;
+// Dirty ranges up to this size are sent without a check.
+constexpr std::uint64_t kSmallRange = 64 * kKiB;
+static_assert(kSmallRange <= ResyncPacer::kTurnBytesBusy);
+// An unanswered check holds no memory of the target's: it counts for a part of what it reads.
+constexpr std::uint64_t kCheckWeight = 4;
 // A frame ends behind the extended attribute that reaches it. XFS and btrfs hold hundreds of MiB.
 constexpr std::size_t kXattrsFrameSize = kMiB;
 
@@ -128,6 +133,8 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
         dirty.clear_content(object, 0, kEnd);
     } else {
         volumes_[volume].made.insert(object);
+        const Result<Fd> fd = replica_.volume(volume).data_fd(object);
+        if (fd.ok()) read_ahead_.expect_file(fd.value(), item.attributes.stat.size);
     }
     send_in_parts(item);
 }
@@ -167,24 +174,81 @@ bool ResyncSource::is_block(std::uint16_t volume) noexcept {
     return replica_.volume(volume).as_block() != nullptr;
 }
 
-// The first dirty range: a stretch without data, a chunk, or what lies behind the end of the file.
+// Small dirty ranges that follow one another: whoever marked so little has most likely changed it,
+// and asking costs the target's disk more than the bytes cost the link. A range without an end is
+// no change but "whatever there is". Empty: the first is not small.
+std::vector<DirtyRange> ResyncSource::small_ranges(std::uint16_t volume, ObjectId object,
+                                                   std::uint64_t size) noexcept {
+    const DirtyRanges& content = map(volume).find(object)->content;
+    DirtyRange range = content.first_behind(0);
+    std::uint64_t limit = range.begin + kPartialSpanMax;
+    if (is_block(volume)) limit = range.begin / kBlockStepMax * kBlockStepMax + kBlockStepMax;
+    const std::uint64_t bytes_max = std::min<std::uint64_t>(kChunkSizeMax, pacer_.item_max());
+    std::vector<DirtyRange> pieces;
+    std::uint64_t bytes = 0;
+    while (range.begin < range.end && range.end - range.begin <= kSmallRange &&
+           range.end <= limit && range.begin < size &&
+           bytes + (range.end - range.begin) <= bytes_max) {
+        pieces.push_back({range.begin, std::min(range.end, size)});
+        bytes += range.end - range.begin;
+        range = content.first_behind(range.end);
+    }
+    return pieces;
+}
+
+// What has been sent up to the end of the file includes what the target has behind it.
+void ResyncSource::clear_content(std::uint16_t volume, ObjectId object, DirtyRange range,
+                                 std::uint64_t size) noexcept {
+    const std::uint64_t end = range.end >= size ? kEnd : round_up(range.end, kDirtyUnit);
+    map(volume).clear_content(object, range.begin, end);
+    if (!map(volume).any_content_dirty(object)) volumes_[volume].fresh.erase(object);
+}
+
+bool ResyncSource::small_step(std::uint16_t volume, ObjectId object, const FileStat& stat,
+                              std::vector<DirtyRange> pieces) noexcept {
+    const std::uint64_t begin = pieces.front().begin;
+    if (is_block(volume) && !replica_.claim_content(volume, begin, pieces.back().end - begin)) {
+        return false;
+    }
+    const Result<Fd> fd = replica_.volume(volume).data_fd(object);
+    Status status = fd.ok() ? Status() : fd.status();
+    ContentItem item;
+    if (status.ok()) {
+        read_ahead_.expect_ranges(volume, object, fd.value(), map(volume).find(object)->content,
+                                  begin);
+        status = read_pieces(volume, fd.value(), pieces, item);
+    }
+    if (!status.ok()) {
+        object_failed(volume, object, status, "a file could not be read");
+        return true;
+    }
+    for (const DirtyRange& piece : pieces) {
+        progress_.done_bytes += piece.end - piece.begin;
+        clear_content(volume, object, piece, stat.size);
+    }
+    send_pieces(item, volume, object, stat, std::move(pieces));
+    return true;
+}
+
+// The first dirty range: small ones, a stretch without data, a chunk, or what lies behind the end
+// of the file.
 bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept {
-    DirtyMap& dirty = map(volume);
-    VolumeState& state = volumes_[volume];
-    const DirtyRange range = dirty.find(object)->content.ranges().front();
+    read_ahead_.give_back();
+    const DirtyRange range = map(volume).find(object)->content.first_behind(0);
+    const bool is_fresh = volumes_[volume].fresh.contains(object);
     const Result<Attributes> now = replica_.volume(volume).attributes(object);
     if (!now.ok()) {
         object_failed(volume, object, now.status(), "a file's attributes could not be read");
         return true;
     }
     const std::uint64_t size = now->stat.size;
-    const auto clear = [&](std::uint64_t end) {
-        dirty.clear_content(object, range.begin, end);
-        if (!dirty.any_content_dirty(object)) state.fresh.erase(object);
-    };
     if (!S_ISREG(now->stat.mode) || range.begin >= size) {
-        clear(kEnd);
+        clear_content(volume, object, {range.begin, kEnd}, size);
         return true;
+    }
+    if (!is_fresh) {
+        std::vector<DirtyRange> pieces = small_ranges(volume, object, size);
+        if (!pieces.empty()) return small_step(volume, object, now->stat, std::move(pieces));
     }
     // To the end of the range or of the file: there everything behind goes too.
     std::uint64_t limit = std::min(range.end, size);
@@ -206,9 +270,10 @@ bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
     if (end > range.begin) {
         send_hole(volume, object, now->stat, range.begin, end - range.begin);
     } else {
-        const std::uint64_t unit = std::min<std::uint64_t>(
-            state.fresh.contains(object) ? kChunkSizeMax : kCheckSizeMax, pacer_.item_max());
+        const std::uint64_t unit = std::min<std::uint64_t>(kChunkSizeMax, pacer_.item_max());
         end = std::min(range.begin / unit * unit + unit, limit);
+        read_ahead_.expect(volume, object, fd.value(), {range.begin, end},
+                           std::min(range.end, size));
         const Status read =
             read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);
         if (!read.ok()) {
@@ -217,24 +282,26 @@ bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
         }
         if (is_block(volume)) chunk_.drop_zeros();
         turn_bytes_ += chunk_.size;
-        if (state.fresh.contains(object)) {
+        if (is_fresh) {
             send_content(volume, object, now->stat);
         } else {
             send_check(volume, object);
         }
     }
     progress_.done_bytes += end - range.begin;
-    clear(end == size ? kEnd : round_up(end, kDirtyUnit));
+    clear_content(volume, object, {range.begin, end}, size);
     return true;
 }
 
-// A check that was answered with want: the range as it is now. False: there is none.
+// A check that was answered with want: what differed of the range, as it is now. False: there is
+// none.
 bool ResyncSource::want_step() noexcept {
     if (wants_.empty()) return false;
-    const Item want = wants_.front();
-    if (is_block(want.volume) && !replica_.claim_content(want.volume, want.offset, want.size)) {
+    const Item& front = wants_.front();
+    if (is_block(front.volume) && !replica_.claim_content(front.volume, front.offset, front.size)) {
         return false;
     }
+    Item want = std::move(wants_.front());
     wants_.pop_front();
     Volume& volume = replica_.volume(want.volume);
     const Result<Attributes> now = volume.attributes(want.object);
@@ -245,23 +312,70 @@ bool ResyncSource::want_step() noexcept {
     }
     // The target takes the last block of an item whole, and the file may have grown since the
     // check: what has been shipped of that block meanwhile goes with it.
-    const std::uint64_t end =
-        std::min(round_up(want.offset + want.size, kChunkBlock), now->stat.size);
-    if (end <= want.offset) return true;  // cut off meanwhile
+    std::vector<DirtyRange> pieces;
+    for (const DirtyRange& piece : want.pieces) {
+        const std::uint64_t end = std::min(round_up(piece.end, kChunkBlock), now->stat.size);
+        if (end > piece.begin) pieces.push_back({piece.begin, end});
+    }
+    if (pieces.empty()) return true;  // cut off meanwhile
     const Result<Fd> fd = volume.data_fd(want.object);
     Status status = fd.ok() ? Status() : fd.status();
-    if (status.ok()) {
-        status = read_chunk(loop_.vfs(), fd.value(), want.offset, end - want.offset, chunk_);
-    }
+    ContentItem item;
+    if (status.ok()) status = read_pieces(want.volume, fd.value(), pieces, item);
     if (!status.ok()) {
         object_failed(want.volume, want.object, status, "a file could not be read");
-        if (state_ == State::over) wants_.push_front(want);
+        if (state_ == State::over) wants_.push_front(std::move(want));
         return true;
     }
-    if (is_block(want.volume)) chunk_.drop_zeros();
-    turn_bytes_ += chunk_.size;
-    send_content(want.volume, want.object, now->stat);
+    send_pieces(item, want.volume, want.object, now->stat, std::move(pieces));
     return true;
+}
+
+// Fills `item` and pieces_data_. Requires: pieces are sorted and apart, together at most
+// kChunkSizeMax, and begin with a block.
+Status ResyncSource::read_pieces(std::uint16_t volume, Fd file, std::span<const DirtyRange> pieces,
+                                 ContentItem& item) noexcept {
+    item.partial = true;
+    item.offset = pieces.front().begin;
+    item.size = pieces.back().end - item.offset;
+    pieces_data_.clear();
+    for (const DirtyRange& piece : pieces) {
+        GEMEL_TRY(read_chunk(loop_.vfs(), file, piece.begin, piece.end - piece.begin, chunk_));
+        if (is_block(volume)) chunk_.drop_zeros();
+        const auto base = static_cast<std::uint32_t>(piece.begin - item.offset);
+        std::uint32_t position = 0;
+        for (const DataSegment& segment : chunk_.segments) {
+            if (segment.begin > position) {
+                item.holes.push_back({base + position, base + segment.begin});
+            }
+            item.segments.push_back({base + segment.begin, base + segment.end});
+            position = segment.end;
+        }
+        if (position < chunk_.size) {
+            item.holes.push_back({base + position, base + static_cast<std::uint32_t>(chunk_.size)});
+        }
+        const std::size_t old_size = pieces_data_.size();
+        pieces_data_.resize(old_size + chunk_.data.size());
+        std::copy(chunk_.data.begin(), chunk_.data.end(),
+                  pieces_data_.begin() + static_cast<std::ptrdiff_t>(old_size));
+    }
+    return Status();
+}
+
+void ResyncSource::send_pieces(ContentItem& item, std::uint16_t volume, ObjectId object,
+                               const FileStat& stat, std::vector<DirtyRange> pieces) noexcept {
+    item.head = new_item(Item::Kind::content, volume, object);
+    item.modified = stat.modified;
+    Item& sent = outstanding_.back();
+    sent.offset = item.offset;
+    sent.size = item.size;
+    sent.pieces = std::move(pieces);
+    sent.bytes = pieces_data_.size();
+    outstanding_bytes_ += sent.bytes;
+    progress_.bytes_sent += pieces_data_.size();
+    frame_.clear();
+    encode_content(item, frame_);
+    send(FrameType::resync_content, pieces_data_);
 }
 
 void ResyncSource::send_hole(std::uint16_t volume, ObjectId object, const FileStat& stat,
@@ -302,11 +416,12 @@ void ResyncSource::send_check(std::uint16_t volume, ObjectId object) noexcept {
     item.head = new_item(Item::Kind::check, volume, object);
     item.offset = chunk_.offset;
     item.size = chunk_.size;
-    item.digest = chunk_.digest();
     Item& sent = outstanding_.back();
+    sent.blocks = chunk_.block_digests();
+    item.digest = digest_of(chunk_.size, sent.blocks);
     sent.offset = chunk_.offset;
     sent.size = chunk_.size;
-    sent.bytes = chunk_.size;
+    sent.bytes = chunk_.size / kCheckWeight;
     outstanding_bytes_ += sent.bytes;
     progress_.bytes_compared += chunk_.size;
     frame_.clear();

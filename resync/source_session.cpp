@@ -5,6 +5,7 @@
 #include "engine/mirror/messages.hpp"
 #include "resync/source.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -164,7 +165,7 @@ Status ResyncSource::on_answers(Bytes payload) noexcept {
         if (outstanding_.empty() || outstanding_.front().number != answer.number) {
             return Status(Code::corrupt);
         }
-        const Item item = outstanding_.front();
+        Item item = std::move(outstanding_.front());
         outstanding_.pop_front();
         outstanding_bytes_ -= item.bytes;
         GEMEL_TRY(settle(item, answer));
@@ -173,7 +174,7 @@ Status ResyncSource::on_answers(Bytes payload) noexcept {
     return Status();
 }
 
-Status ResyncSource::settle(const Item& item, const ItemAnswer& answer) noexcept {
+Status ResyncSource::settle(Item& item, const ItemAnswer& answer) noexcept {
     VolumeState& volume = volumes_[item.volume];
     const bool missing = answer.verdict == Verdict::missing;
     switch (item.kind) {
@@ -195,7 +196,7 @@ Status ResyncSource::settle(const Item& item, const ItemAnswer& answer) noexcept
             if (map(item.volume).any_content_dirty(item.object)) volume.fresh.insert(item.object);
             break;
         case Item::Kind::check:
-            if (answer.verdict == Verdict::want) wants_.push_back(item);
+            if (answer.verdict == Verdict::want) return want(item, answer);
             if (missing) peer_lacks(item.volume, item.object);
             return Status();
         case Item::Kind::attributes:
@@ -205,6 +206,26 @@ Status ResyncSource::settle(const Item& item, const ItemAnswer& answer) noexcept
             break;
     }
     ++progress_.objects_done;
+    return Status();
+}
+
+// Blocks that were equal at the check stay so: later changes of them are behind it in the stream.
+Status ResyncSource::want(Item& item, const ItemAnswer& answer) noexcept {
+    if (answer.blocks.size() != item.blocks.size()) return Status(Code::corrupt);
+    const std::uint64_t limit = item.offset + item.size;
+    for (std::size_t i = 0; i < item.blocks.size(); ++i) {
+        if (answer.blocks[i] == item.blocks[i]) continue;
+        const std::uint64_t begin = item.offset + i * kChunkBlock;
+        const std::uint64_t end = std::min(begin + kChunkBlock, limit);
+        if (!item.pieces.empty() && item.pieces.back().end == begin) {
+            item.pieces.back().end = end;
+        } else {
+            item.pieces.push_back({begin, end});
+        }
+    }
+    if (item.pieces.empty()) return Status(Code::corrupt);
+    std::vector<Digest128>().swap(item.blocks);
+    wants_.push_back(std::move(item));
     return Status();
 }
 
@@ -232,7 +253,10 @@ void ResyncSource::remark(const Item& item) noexcept {
             return;
         case Item::Kind::check:
         case Item::Kind::content:
-            dirty.mark_content(item.object, item.offset, item.size);
+            if (item.pieces.empty()) dirty.mark_content(item.object, item.offset, item.size);
+            for (const DirtyRange& piece : item.pieces) {
+                dirty.mark_content(item.object, piece.begin, piece.end - piece.begin);
+            }
             return;
     }
 }

@@ -12,7 +12,12 @@ namespace gemel {
 
 ResyncTarget::ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
                            const Options& options) noexcept
-    : loop_(loop), log_(log), replica_(replica), progress_(progress), options_(options) {
+    : loop_(loop),
+      log_(log),
+      replica_(replica),
+      progress_(progress),
+      options_(options),
+      read_ahead_(loop.vfs(), replica) {
     GEMEL_ASSERT(options_.must_compare.size() == replica_.volume_count());
     progress_ = ResyncProgress();
 }

@@ -13,6 +13,7 @@
 #include "resync/chunk.hpp"
 #include "resync/messages.hpp"
 #include "resync/progress.hpp"
+#include "resync/read_ahead.hpp"
 
 #include <memory>
 #include <string>
@@ -66,7 +67,9 @@ class ResyncTarget final : public ResyncParty {
     Status take_number(const ItemHead& head) noexcept;
     void note_progress(const ItemHead& head) noexcept;
     void answer(const ItemAnswer& answer) noexcept;
-    void answer(std::uint64_t number, Verdict verdict) noexcept { answer({number, verdict, {}}); }
+    void answer(std::uint64_t number, Verdict verdict) noexcept {
+        answer({number, verdict, {}, {}});
+    }
     void fail(Status reason, const std::string& what) noexcept;
 
     // target_names.cpp
@@ -80,6 +83,7 @@ class ResyncTarget final : public ResyncParty {
     Status take_part(AttributesItem& item) noexcept;
     Status write_file(DirectoryVolume& target, const ContentItem& item) noexcept;
     Status write_content(const ContentItem& item) noexcept;
+    Status write_segments(const ContentItem& item) noexcept;
     Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
 
     [[nodiscard]] Volume& volume(const ItemHead& head) noexcept {
@@ -101,6 +105,7 @@ class ResyncTarget final : public ResyncParty {
     Listing listing_;
     Parts parts_;
     Chunk chunk_;
+    ReadAhead read_ahead_;
     ByteBuffer frame_;
     ByteBuffer answers_;  // of this turn
     ResyncRate rate_;

@@ -108,6 +108,7 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
     Volume& target = volume(item->head);
+    read_ahead_.give_back();
     if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);
@@ -115,15 +116,32 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     }
     const Result<Fd> fd = target.data_fd(item->head.object);
     Status status = fd.ok() ? Status() : fd.status();
-    if (status.ok() && options_.distrusts_cache) status = loop_.vfs().drop_cache(fd.value());
+    if (status.ok() && options_.distrusts_cache) {
+        status = loop_.vfs().drop_cache(fd.value());
+    } else if (status.ok()) {
+        // The source goes on behind it, and this disk can work while it does.
+        const Result<Attributes> now = target.attributes(item->head.object);
+        const DirtyRange range{item->offset, item->offset + item->size};
+        const std::uint64_t limit = now.ok() ? now->stat.size : range.end;
+        read_ahead_.expect(item->head.volume, item->head.object, fd.value(), range,
+                           std::max(limit, range.end));
+    }
     if (status.ok()) status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
-    if (target.as_block() != nullptr) chunk_.drop_zeros();
     if (!status.ok()) {
         fail(status, "a file could not be read for the comparison");
         return Status();
     }
+    if (target.as_block() != nullptr) chunk_.drop_zeros();
     progress_.bytes_compared += item->size;
-    answer(item->head.number, chunk_.digest() == item->digest ? Verdict::ok : Verdict::want);
+    ItemAnswer reply;
+    reply.number = item->head.number;
+    reply.blocks = chunk_.block_digests();
+    if (digest_of(chunk_.size, reply.blocks) == item->digest) {
+        reply.blocks.clear();
+    } else {
+        reply.verdict = Verdict::want;
+    }
+    answer(reply);
     return Status();
 }
 
@@ -133,6 +151,7 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
     Volume& target = volume(item->head);
+    read_ahead_.give_back();
     if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);
@@ -166,11 +185,23 @@ Status ResyncTarget::write_file(DirectoryVolume& target, const ContentItem& item
 }
 
 Status ResyncTarget::write_content(const ContentItem& item) noexcept {
+    if (item.partial) {
+        for (const DataSegment& hole : item.holes) GEMEL_TRY(punch(item, hole.begin, hole.end));
+    } else {
+        std::uint64_t position = 0;
+        for (const DataSegment& segment : item.segments) {
+            GEMEL_TRY(punch(item, position, segment.begin));
+            position = segment.end;
+        }
+        GEMEL_TRY(punch(item, position, item.size));
+    }
+    return write_segments(item);
+}
+
+Status ResyncTarget::write_segments(const ContentItem& item) noexcept {
     Volume& target = volume(item.head);
-    std::uint64_t position = 0;
     std::size_t taken = 0;
     for (const DataSegment& segment : item.segments) {
-        GEMEL_TRY(punch(item, position, segment.begin));
         Op write;
         write.kind = OpKind::write;
         write.object = item.head.object;
@@ -180,9 +211,13 @@ Status ResyncTarget::write_content(const ContentItem& item) noexcept {
         write.modified = item.modified;
         GEMEL_TRY(target.apply(write));
         taken += write.data.size();
-        position = segment.end;
     }
-    return punch(item, position, item.size);
+    if (item.data.size() < kChunkBlock * 4 || target.as_block() != nullptr) return Status();
+    const Result<Fd> fd = target.data_fd(item.head.object);
+    if (!fd.ok()) return fd.status();
+    read_ahead_.wrote(item.head.volume, item.head.object, fd.value(),
+                      {item.offset, item.offset + item.size});
+    return Status();
 }
 
 // [begin, end) of the item's range holds no data from here on. What is a hole already stays as it

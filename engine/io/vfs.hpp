@@ -126,6 +126,15 @@ class Vfs {
     // Forgets what is cached of the file and not waiting to be written: the next read is the
     // disk's. After a failed sync the cache shows what the disk has lost, as clean.
     virtual Status drop_cache(Fd file) noexcept = 0;
+    // Begins to bring the range into the cache, without waiting: a hint, which has no other effect
+    // and may have none. True: nothing of the range was cached before (forget_cached may follow).
+    virtual bool read_ahead(Fd, std::uint64_t /*offset*/, std::uint64_t /*size*/) noexcept {
+        return false;
+    }
+    // A hint that the disk may begin to write what was changed of the range. Promises nothing.
+    virtual void begin_writing(Fd, std::uint64_t /*offset*/, std::uint64_t /*size*/) noexcept {}
+    // A hint that what is cached of the range, and not waiting to be written, is not needed soon.
+    virtual void forget_cached(Fd, std::uint64_t /*offset*/, std::uint64_t /*size*/) noexcept {}
 
     virtual Status make_directory(Fd parent, std::string_view name, mode_t mode) noexcept = 0;
     // Regular file, fifo, socket or device node by the type in `mode`.

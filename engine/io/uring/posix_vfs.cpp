@@ -11,6 +11,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -80,6 +81,22 @@ Result<std::uint64_t> seek_in_device(Fd file, std::uint64_t offset, int whence) 
     if (!S_ISBLK(what.st_mode)) return Status::from_errno(EINVAL);
     if (offset >= static_cast<std::uint64_t>(size)) return Status::from_errno(ENXIO);
     return whence == SEEK_HOLE ? static_cast<std::uint64_t>(size) : offset;
+}
+
+// Whether the page cache holds anything of the range; true also where that cannot be told. By
+// mincore(2): cachestat(2) came with Linux 6.5.
+bool any_cached(Fd file, std::uint64_t offset, std::uint64_t size) noexcept {
+    constexpr std::uint64_t kPageSize = 4096;
+    const std::uint64_t begin = offset / kPageSize * kPageSize;
+    const std::uint64_t length = offset + size - begin;
+    void* const pages =
+        ::mmap(nullptr, length, PROT_READ, MAP_SHARED, file.value, offset_of(begin));
+    if (pages == MAP_FAILED) return true;
+    std::vector<unsigned char> resident((length + kPageSize - 1) / kPageSize);
+    const bool known = ::mincore(pages, length, resident.data()) == 0;
+    ::munmap(pages, length);
+    return !known || std::any_of(resident.begin(), resident.end(),
+                                 [](unsigned char one) { return (one & 1) != 0; });
 }
 
 }  // namespace
@@ -209,6 +226,22 @@ Status PosixVfs::sync_file_system(Fd file) noexcept {
 Status PosixVfs::drop_cache(Fd file) noexcept {
     const int error = ::posix_fadvise(file.value, 0, 0, POSIX_FADV_DONTNEED);
     return error == 0 ? Status() : Status::from_errno(error);
+}
+
+bool PosixVfs::read_ahead(Fd file, std::uint64_t offset, std::uint64_t size) noexcept {
+    // To look at a small range costs more than its pages do.
+    constexpr std::uint64_t kLookedAtMin = 128 * kKiB;
+    const bool was_cached = size < kLookedAtMin || any_cached(file, offset, size);
+    ::posix_fadvise(file.value, offset_of(offset), offset_of(size), POSIX_FADV_WILLNEED);
+    return !was_cached;
+}
+
+void PosixVfs::begin_writing(Fd file, std::uint64_t offset, std::uint64_t size) noexcept {
+    ::sync_file_range(file.value, offset_of(offset), offset_of(size), SYNC_FILE_RANGE_WRITE);
+}
+
+void PosixVfs::forget_cached(Fd file, std::uint64_t offset, std::uint64_t size) noexcept {
+    ::posix_fadvise(file.value, offset_of(offset), offset_of(size), POSIX_FADV_DONTNEED);
 }
 
 Status PosixVfs::make_directory(Fd parent, std::string_view name, mode_t mode) noexcept {

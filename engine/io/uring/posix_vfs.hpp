@@ -40,6 +40,9 @@ class PosixVfs final : public Vfs {
     Status sync(Fd file, bool data_only) noexcept override;
     Status sync_file_system(Fd file) noexcept override;
     Status drop_cache(Fd file) noexcept override;
+    bool read_ahead(Fd file, std::uint64_t offset, std::uint64_t size) noexcept override;
+    void begin_writing(Fd file, std::uint64_t offset, std::uint64_t size) noexcept override;
+    void forget_cached(Fd file, std::uint64_t offset, std::uint64_t size) noexcept override;
 
     Status make_directory(Fd parent, std::string_view name, mode_t mode) noexcept override;
     Status make_node(Fd parent, std::string_view name, mode_t mode,

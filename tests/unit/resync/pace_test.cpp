@@ -57,7 +57,8 @@ TEST_F(PaceTest, KeepsTheHighestRate) {
         return a_->complete;
     }));
     EXPECT_EQ(most, 0U);
-    EXPECT_GE(moved(), 2 * kSize);  // each compared, found different and sent
+    // Each compared, found different and sent; the last small range without being compared.
+    EXPECT_GE(moved(), 2 * kSize - 64 * kKiB);
     EXPECT_GE((world_->now() - start).ns, Duration::seconds(14).ns);
     join();
     expect_equal();
