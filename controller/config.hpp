@@ -8,6 +8,7 @@
 #include "engine/base/units.hpp"
 #include "engine/io/network.hpp"
 #include "netdev/virtual_ip.hpp"
+#include "resync/pacer.hpp"
 
 #include <array>
 #include <cstdint>
@@ -69,7 +70,8 @@ struct MirrorConfig {
     Duration start_timeout = Duration::seconds(60);
     Duration stop_timeout = Duration::seconds(60);
     ForeignWrites foreign_writes = ForeignWrites::off;
-    Duration verify_period;  // how often the copies are compared; 0: when a person asks for it
+    Duration verify_period;       // how often the copies are compared; 0: when a person asks for it
+    ResyncRateRange resync_rate;  // each node's own: the nodes need not agree
 
     [[nodiscard]] bool has_node(std::string_view node) const noexcept {
         return nodes[0] == node || nodes[1] == node;

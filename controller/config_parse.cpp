@@ -3,6 +3,7 @@
 #include "controller/config_reader.hpp"
 #include "controller/config_suggest.hpp"
 #include "controller/duration.hpp"
+#include "controller/rate_range.hpp"
 #include "engine/base/plain_name.hpp"
 #include "engine/store/exclude_list.hpp"
 
@@ -219,6 +220,14 @@ void read_verify(ConfigReader& reader, MirrorConfig& mirror) {
                                *text + "'" + suggestion(*text, kWords));
 }
 
+void read_resync_rate(ConfigReader& reader, MirrorConfig& mirror) {
+    constexpr std::string_view kKey = "resync-rate";
+    const std::optional<std::string> text = reader.text(kKey);
+    if (!text) return;
+    const std::string mistake = parse_rate_range(*text, mirror.resync_rate);
+    if (!mistake.empty()) reader.error(kKey, reader.name(kKey) + ' ' + mistake);
+}
+
 void read_application(ConfigReader& reader, MirrorConfig& mirror) {
     mirror.start = reader.text("start").value_or("");
     mirror.stop = reader.text("stop").value_or("");
@@ -262,6 +271,7 @@ void read_mirror(const ConfigEntry& entry, ConfigDraft& draft) {
     read_application(reader, mirror);
     read_foreign_writes(reader, mirror);
     read_verify(reader, mirror);
+    read_resync_rate(reader, mirror);
     read_listen(reader, path, mirror, draft);
     const ConfigValue* checks = reader.table_list("check");
     const ConfigValue* blocks = reader.table_list("block");

@@ -2,6 +2,7 @@
 #include "controller/control_requests.hpp"
 
 #include "controller/doctor.hpp"
+#include "controller/rate_range.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -51,7 +52,11 @@ bool* option_of(ControlCommand& command, std::string_view name) {
     if (name == "force" && command.verb == ControlVerb::promote) return &command.force;
     if (name == "repair" && command.verb == ControlVerb::verify) return &command.repair;
     if (name == "stop" && command.verb == ControlVerb::verify) return &command.stop;
-    if (name == "full" && command.verb == ControlVerb::resync) return &command.full;
+    if (command.verb != ControlVerb::resync) return nullptr;
+    if (name == "full") return &command.full;
+    if (name == "pause") return &command.pause;
+    if (name == "resume") return &command.resume;
+    if (name == "dry_run") return &command.dry_run;
     return nullptr;
 }
 
@@ -70,6 +75,13 @@ std::optional<ControlReply> parse_options(std::string_view body, ControlCommand&
         }
         if (command.verb == ControlVerb::verify && name == "rate" && value.is_number_unsigned()) {
             command.rate = value.get<std::uint64_t>();
+            continue;
+        }
+        if (command.verb == ControlVerb::resync && name == "rate" && value.is_string()) {
+            ResyncRateRange range;
+            const std::string mistake = parse_rate_range(value.get<std::string>(), range);
+            if (!mistake.empty()) return ControlReply::error(400, "'rate' " + mistake);
+            command.rate_range = range;
             continue;
         }
         bool* option = option_of(command, name);
@@ -95,10 +107,18 @@ std::optional<ControlReply> check_consent(const ControlCommand& command) {
     if (command.stop && (command.repair || command.rate)) {
         return ControlReply::error(400, "'stop' ends a verify and goes with nothing else");
     }
-    if (command.verb == ControlVerb::resync && !command.full) {
+    if (command.verb != ControlVerb::resync) return std::nullopt;
+    const int asked = int{command.full} + int{command.pause} + int{command.resume} +
+                      int{command.dry_run} + int{command.rate_range.has_value()};
+    if (asked == 0) {
         return ControlReply::error(400,
                                    "a resync of what is dirty runs by itself; comparing "
                                    "everything needs {\"full\":true}");
+    }
+    if (asked > 1 && !(asked == 2 && command.full && command.dry_run)) {
+        return ControlReply::error(400,
+                                   "resync takes one of 'full', 'pause', 'resume', 'rate' and "
+                                   "'dry_run'; only 'dry_run' may have 'full' beside it");
     }
     return std::nullopt;
 }

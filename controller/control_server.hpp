@@ -8,10 +8,13 @@
 //   GET  /v1/doctor                      doctor.hpp
 //   GET  /v1/mirrors/MIRROR/verify       the verify under way or the last one: status_json.hpp
 //   POST /v1/mirrors/MIRROR/VERB         start stop release swap promote verify resync resize;
-//                                        body: none or {"force":true}, {"full":true},
+//                                        body: none or {"force":true},
 //                                        {"repair":true,"rate":BYTES}, {"stop":true} (verify,
 //                                        answered when it has begun: {"run":N}),
-//                                        {"volume":"disk0","size":BYTES}
+//                                        {"volume":"disk0","size":BYTES}; of resync one of
+//                                        {"full":true}, {"pause":true}, {"resume":true},
+//                                        {"rate":"10MiB..1GiB"}, or {"dry_run":true}, with
+//                                        which "full" may stand; answered by an estimate
 //
 // Every failure is {"error": "sentence"}. An own thread speaks HTTP; it hands requests to the
 // daemon's loop and suspends their connections, so that no thread waits for an answer.
@@ -21,6 +24,7 @@
 #include "controller/status_model.hpp"
 #include "engine/base/status.hpp"
 #include "engine/io/loop.hpp"
+#include "resync/pacer.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -51,9 +55,11 @@ struct ControlCommand {
     bool stop = false;    // verify: the one under way ends
     bool show = false;    // verify: nothing begins or ends; the answer is what has been found
     std::optional<std::uint64_t> rate = {};  // verify: bytes a second, 0 without limit
-    bool full = false;                       // resync; always true when it arrives
-    std::string volume;                      // resize: the block volume's name, and
-    std::uint64_t size = 0;                  // its new size in bytes, not 0
+    // resync: exactly one of these when it arrives, or dry_run and full.
+    bool full = false, pause = false, resume = false, dry_run = false;
+    std::optional<ResyncRateRange> rate_range = {};
+    std::string volume;      // resize: the block volume's name, and
+    std::uint64_t size = 0;  // its new size in bytes, not 0
 };
 
 struct ControlReply {

@@ -94,6 +94,12 @@ Json ranges_json(const VerifyFinding::Ranges& ranges) {
     return json;
 }
 
+Json pace_json(const ResyncPaceStatus& pace) {
+    return Json{{"min_bytes_per_s", pace.min_bytes_per_s},
+                {"max_bytes_per_s", optional_json(pace.max_bytes_per_s)},
+                {"paused", pace.paused}};
+}
+
 Json mirror_json(const MirrorStatus& mirror) {
     Json volumes = Json::array();
     for (const VolumeStatus& volume : mirror.volumes) volumes.push_back(volume_json(volume));
@@ -111,6 +117,7 @@ Json mirror_json(const MirrorStatus& mirror) {
                 {"volumes", std::move(volumes)},
                 {"exclude", mirror.exclude},
                 {"tracking", mirror.tracking},
+                {"resync_pace", pace_json(mirror.resync_pace)},
                 {"application", Json{{"state", mirror.application.state},
                                      {"since", format_wall_time(mirror.application.since)}}},
                 {"virtual_ip", std::move(addresses)},
@@ -202,6 +209,11 @@ MirrorStatus mirror_of(const Json& json) {
     for (const Json& volume : json.at("volumes")) mirror.volumes.push_back(volume_of(volume));
     mirror.exclude = json.value("exclude", std::vector<std::string>());
     mirror.tracking = json.value("tracking", "");
+    if (const auto pace = json.find("resync_pace"); pace != json.end()) {
+        mirror.resync_pace = {pace->at("min_bytes_per_s").get<std::uint64_t>(),
+                              optional_number(*pace, "max_bytes_per_s"),
+                              pace->at("paused").get<bool>()};
+    }
     mirror.application.state = json.at("application").at("state").get<std::string>();
     mirror.application.since = time_of(json.at("application"), "since");
     for (const Json& ip : json.at("virtual_ip")) {

@@ -112,6 +112,13 @@ struct VerifyFinding {
     Ranges content, holes;
 };
 
+// How fast resyncs from this node may go.
+struct ResyncPaceStatus {
+    std::uint64_t min_bytes_per_s = 0;
+    std::optional<std::uint64_t> max_bytes_per_s;  // none: no limit
+    bool paused = false;
+};
+
 struct ApplicationStatus {
     std::string state = "none";  // application_state_name(); "none": no command configured
     WallTime since;
@@ -134,6 +141,7 @@ struct MirrorStatus {
     std::vector<std::string> exclude = {};  // patterns of names that each node keeps for itself
     // By what changes made without the mirror are seen, or why not; empty: not looked for.
     std::string tracking = {};
+    ResyncPaceStatus resync_pace = {};
     ApplicationStatus application;
     std::vector<VirtualIpStatus> virtual_ip;
     VerifyStatus verify = {};

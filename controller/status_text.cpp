@@ -159,6 +159,7 @@ Row row_of(const MirrorStatus& mirror, WallTime now) {
 struct Progress {
     std::uint64_t done_bytes = 0, total_bytes = 0, rate_bytes_per_s = 0;
     std::optional<std::uint64_t> eta_s;
+    bool paused = false;
 };
 
 std::string progress(const Progress& now) {
@@ -173,8 +174,9 @@ std::string progress(const Progress& now) {
     number.insert(0, 3 - number.size(), ' ');
     std::string text = progress_bar(now.done_bytes, now.total_bytes, kBarWidth) + " " + number +
                        " %  " + format_size(now.done_bytes) + " of " +
-                       format_size(now.total_bytes) + ", " + format_size(now.rate_bytes_per_s) +
-                       "/s";
+                       format_size(now.total_bytes) + ", ";
+    if (now.paused) return text + "paused";
+    text += format_size(now.rate_bytes_per_s) + "/s";
     if (now.eta_s) text += ", " + format_age(*now.eta_s) + " left";
     return text;
 }
@@ -182,8 +184,8 @@ std::string progress(const Progress& now) {
 std::string resync_line(const MirrorStatus& mirror, const VolumeStatus& volume) {
     const ResyncStatus& resync = *volume.resync;
     return printable(mirror.name) + ": resync " + printable(volume.path) + " " +
-           progress(
-               {resync.done_bytes, resync.total_bytes, resync.rate_bytes_per_s, resync.eta_s}) +
+           progress({resync.done_bytes, resync.total_bytes, resync.rate_bytes_per_s, resync.eta_s,
+                     mirror.resync_pace.paused}) +
            "\n";
 }
 
@@ -258,6 +260,9 @@ std::string notes_of(const MirrorStatus& mirror, WallTime now) {
     }
     for (const VolumeStatus& volume : mirror.volumes) {
         if (volume.resync) text += resync_line(mirror, volume);
+    }
+    if (mirror.resync_pace.paused) {
+        text += name + ": resync is paused: 'gemel resync " + name + " --resume' lets it go on\n";
     }
     text += verify_lines(mirror, now);
     if (!mirror.peer.trouble.empty()) {

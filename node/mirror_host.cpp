@@ -71,6 +71,7 @@ Status MirrorHost::open(std::string& why) {
     replica.answers_blocks_early = mirror_.sync == SyncMode::fsync;
     replica_ = std::make_unique<EngineReplica>(world_.loop, world_.log, *storage_->intents,
                                                storage_->volumes, replica);
+    replica_->set_resync_range(mirror_.resync_rate);
     superblocks_ =
         std::make_unique<SuperblockWriter>(world_.loop, storage_->directory(), storage_->volumes);
     return front_end_->attach(replica_->replica(), why);
@@ -202,9 +203,11 @@ VolumeStatus MirrorHost::volume_status(std::uint16_t index) {
         ResyncStatus resync;
         resync.done_bytes = progress.done_bytes;
         resync.total_bytes = progress.total_bytes;
-        resync.rate_bytes_per_s = progress.rate_bytes_per_s;
-        if (progress.rate_bytes_per_s > 0 && progress.total_bytes >= progress.done_bytes) {
-            resync.eta_s = (progress.total_bytes - progress.done_bytes) / progress.rate_bytes_per_s;
+        if (!replica_->resync_pacer().is_paused()) {
+            resync.rate_bytes_per_s = progress.rate_bytes_per_s;
+        }
+        if (resync.rate_bytes_per_s > 0 && progress.total_bytes >= progress.done_bytes) {
+            resync.eta_s = (progress.total_bytes - progress.done_bytes) / resync.rate_bytes_per_s;
         }
         status.resync = resync;
     }
@@ -232,6 +235,7 @@ MirrorStatus MirrorHost::status() {
     status.application.since = application_->since();
     status.exclude = mirror_.exclude;
     status.tracking = tracking_;
+    status.resync_pace = pace_status();
     for (const VirtualAddress& address : mirror_.virtual_ips) {
         status.virtual_ip.push_back({address.to_string(), world_.virtual_ip.holds(address)});
     }
@@ -306,6 +310,9 @@ void MirrorHost::command(const ControlCommand& command, std::function<void(Contr
             verb = Command::promote_force;
             break;
         case ControlVerb::resync:
+            if (std::optional<ControlReply> answer = resync(command)) {
+                return reply(std::move(*answer));
+            }
             verb = Command::resync_full;
             break;
         case ControlVerb::resize:

@@ -11,12 +11,14 @@
 #include "controller/mirror_verify.hpp"
 #include "controller/replica_port.hpp"
 #include "controller/superblock_writer.hpp"
+#include "resync/estimate.hpp"
 
 #include "node/change_watch.hpp"
 #include "node/mirror_front_end.hpp"
 #include "node/mirror_service.hpp"
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace gemel {
@@ -73,6 +75,14 @@ class MirrorHost {
     [[nodiscard]] VolumeStatus volume_status(std::uint16_t index);
     void note_changes(const ChangeRecord& record, bool is_new, std::function<void(bool)> done);
     void tell_unwatched(const std::string& what, const std::string& why);
+    // mirror_host_resync.cpp; nothing: it is the state machine's.
+    std::optional<ControlReply> resync(const ControlCommand& command);
+    ControlReply pause_resync();
+    ControlReply resume_resync();
+    ControlReply set_resync_rate(const ResyncRateRange& range);
+    ControlReply estimate(bool full);
+    std::vector<std::string> unknowns_of(const ResyncEstimate& estimate);
+    [[nodiscard]] ResyncPaceStatus pace_status() const;
     void resize(const ControlCommand& command, std::function<void(ControlReply)> reply);
     ControlReply verify(const ControlCommand& command);
     [[nodiscard]] std::vector<std::string> volume_paths() const;

@@ -302,7 +302,7 @@ class RefusalsTest(unittest.TestCase):
             (2, "did you mean 'status'?", ("statu",)),
             (2, "did you mean 'alone'?", ("wait", "data", "alon")),
             (2, "write it like 500ms", ("wait", "data", "alone", "--timeout", "soon")),
-            (2, "--full is required", ("resync", "data")),
+            (2, "resync takes one of --full", ("resync", "data")),
             (4, "is still primary after 200ms", ("wait", "data", "alone", "--timeout", "200ms")),
         )
         for expected, part, arguments in cases:

@@ -41,9 +41,16 @@ struct EventsOptions {
 };
 int show_events(const std::string& run, const EventsOptions& options);
 
-// start, stop, release, swap, resync, promote; `option` ("force", "full" or empty) is sent as true.
+// start, stop, release, swap, promote; `option` ("force" or empty) is sent as true.
 int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
                  const std::string& option);
+struct ResyncOptions {
+    std::string mirror;
+    bool full = false, pause = false, resume = false, dry_run = false;
+    std::string rate;  // "10MiB..1GiB"; empty: not asked for
+    bool json = false;
+};
+int resync(const std::string& run, const ResyncOptions& options);
 // `size` like "30GiB".
 int resize_volume(const std::string& run, const std::string& mirror, const std::string& volume,
                   const std::string& size);

@@ -3,6 +3,7 @@
 #include "controller/config.hpp"
 #include "controller/doctor.hpp"
 #include "controller/keyfile.hpp"
+#include "controller/rate_range.hpp"
 #include "controller/status_text.hpp"
 #include "tools/gemel/commands.hpp"
 
@@ -25,6 +26,10 @@ int check_config_file(const std::string& run, const std::string& state, const st
     std::printf("%s: %zu node%s, %zu mirror%s, no mistakes\n", file.c_str(), nodes,
                 nodes == 1 ? "" : "s", mirrors, mirrors == 1 ? "" : "s");
     for (const MirrorConfig& mirror : result.config->mirrors) {
+        if (mirror.resync_rate != ResyncRateRange()) {
+            std::printf("%s: rate of resyncs: %s\n", mirror.name.c_str(),
+                        describe_rate_range(mirror.resync_rate).c_str());
+        }
         for (const std::string& pattern : mirror.exclude) {
             std::printf("%s: kept per node, not mirrored: %s\n", mirror.name.c_str(),
                         printable(pattern).c_str());

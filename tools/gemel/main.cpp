@@ -42,7 +42,7 @@ struct Arguments {
     gemel::VerifyCommandOptions verify;
     std::string volume, size;
     bool force = false;
-    bool full = false;
+    gemel::ResyncOptions resync;
     bool json = false;
     std::function<int()> command;
 };
@@ -106,6 +106,27 @@ void add_verify(CLI::App& app, Arguments& a) {
         ->excludes(rate);
 }
 
+void add_resync(CLI::App& app, Arguments& a) {
+    CLI::App* resync = add_command(
+        app, "resync",
+        "Steer resyncs: what is dirty is brought up to date without being asked. Exactly one of\n"
+        "the options has to be given, but --full may stand beside --dry-run",
+        a, [&a] { return gemel::resync(a.run, a.resync); });
+    add_mirror(resync, a.resync.mirror);
+    resync->add_flag("--full", a.resync.full,
+                     "compare everything instead of what the dirty map names");
+    resync->add_flag("--pause", a.resync.pause,
+                     "send nothing of the difference until --resume; new writes are mirrored as "
+                     "before");
+    resync->add_flag("--resume", a.resync.resume, "go on");
+    resync->add_option("--rate", a.resync.rate,
+                       "bytes a second from now on, like 10MiB..1GiB, 20MiB.. or ..1GiB, until "
+                       "gemeld is restarted");
+    resync->add_flag("--dry-run", a.resync.dry_run,
+                     "say what there is to compare and to send, and how long it takes at most");
+    resync->add_flag("--json", a.resync.json, "with --dry-run: one JSON object");
+}
+
 void add_verbs(CLI::App& app, Arguments& a) {
     add_verb(app, "start", "Join the mirror on this node", a);
     add_verb(app, "stop",
@@ -140,14 +161,7 @@ void add_verbs(CLI::App& app, Arguments& a) {
     resize->add_option("VOLUME", a.volume, "name of the block volume")->required();
     resize->add_option("SIZE", a.size, "its new size, like 30GiB")->required();
 
-    CLI::App* resync =
-        add_command(app, "resync", "Compare everything instead of what the dirty map names", a,
-                    [&a] { return gemel::send_command(a.run, a.mirror, "resync", "full"); });
-    add_mirror(resync, a.mirror);
-    resync
-        ->add_flag("--full", a.full,
-                   "has to be said: what is dirty is brought up to date without being asked")
-        ->required();
+    add_resync(app, a);
 }
 
 void add_local_commands(CLI::App& app, Arguments& a) {

@@ -3,6 +3,7 @@
 #include "controller/config_suggest.hpp"
 #include "controller/control_client.hpp"
 #include "controller/duration.hpp"
+#include "controller/rate_range.hpp"
 #include "controller/status_json.hpp"
 #include "controller/status_text.hpp"
 #include "tools/gemel/commands.hpp"
@@ -101,6 +102,38 @@ std::string text_of(const Json& event, const char* key) {
     const auto found = event.find(key);
     if (found == event.end() || !found->is_string()) return "";
     return printable(found->get<std::string>());
+}
+
+// What a dry run has answered, for a person; empty when it is something else.
+std::string estimate_text(const std::string& body) {
+    const auto bytes = [](const Json& json) { return format_size(json.get<std::uint64_t>()); };
+    try {
+        const Json json = Json::parse(body);
+        std::string text;
+        for (const Json& volume : json.at("volumes")) {
+            const Json& objects = volume.at("objects");
+            text += printable(volume.at("path").get<std::string>()) + ": ";
+            text += objects.is_null() ? "all objects" : objects.dump() + " objects";
+            text += ", " + bytes(volume.at("compare_bytes")) + " to compare, at most " +
+                    bytes(volume.at("send_bytes_max")) + " to send\n";
+        }
+        if (json.at("seconds_max").is_null()) {
+            text +=
+                "how long it takes is not known: no rate has been seen, and none is the limit\n";
+        } else {
+            const bool observed = json.at("rate_from").get<std::string>() == "observed";
+            text += "at most " + format_age(json.at("seconds_max").get<std::uint64_t>()) + " at " +
+                    bytes(json.at("rate_bytes_per_s")) + "/s, " +
+                    (observed ? "as seen last\n" : "the highest rate allowed\n");
+        }
+        if (json.at("paused").get<bool>()) text += "it is paused\n";
+        for (const Json& unknown : json.at("unknown")) {
+            text += "note: " + printable(unknown.get<std::string>()) + "\n";
+        }
+        return text;
+    } catch (const Json::exception&) {
+        return {};
+    }
 }
 
 void print_events(const Json& events, bool json) {
@@ -222,6 +255,44 @@ int send_command(const std::string& run, const std::string& mirror, const std::s
     if (!answer.is_done()) return fail(answer);
     const Json json = Json::parse(answer.body, nullptr, false);
     if (json.is_object() && json.contains("text")) print(text_of(json, "text") + "\n");
+    return kExitDone;
+}
+
+int resync(const std::string& run, const ResyncOptions& options) {
+    const int asked = int{options.full && !options.dry_run} + int{options.pause} +
+                      int{options.resume} + int{options.dry_run} + int{!options.rate.empty()};
+    if (asked != 1) {
+        complain("resync takes one of --full, --pause, --resume, --rate and --dry-run; " +
+                 std::string("what is dirty is brought up to date without being asked"));
+        return kExitUsage;
+    }
+    Json body = Json::object();
+    if (options.full) body["full"] = true;
+    if (options.pause) body["pause"] = true;
+    if (options.resume) body["resume"] = true;
+    if (options.dry_run) body["dry_run"] = true;
+    if (!options.rate.empty()) {
+        ResyncRateRange range;
+        const std::string mistake = parse_rate_range(options.rate, range);
+        if (!mistake.empty()) {
+            complain("--rate " + mistake);
+            return kExitUsage;
+        }
+        body["rate"] = options.rate;
+    }
+    ControlClient client(run);
+    const ControlAnswer answer =
+        client.post("/v1/mirrors/" + ControlClient::escape(options.mirror) + "/resync",
+                    body.dump(-1, ' ', false, Json::error_handler_t::replace), Duration{});
+    if (!answer.is_done()) return fail(answer);
+    if (!options.dry_run) return kExitDone;
+    if (options.json) {
+        print(answer.body);
+        return kExitDone;
+    }
+    const std::string text = estimate_text(answer.body);
+    if (text.empty()) return fail_unintelligible();
+    print(text);
     return kExitDone;
 }
 

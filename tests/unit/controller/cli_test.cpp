@@ -79,7 +79,9 @@ TEST(Cli, ExitsWithTwoForWrongUsageAndSaysWhatIsWrong) {
         {{"wait", "db", "primary", "--timeout", "soon"}, "gemel: 'soon' is no time"},
         {{"start"}, "gemel: MIRROR is required"},
         {{"status", "--colour"}, "gemel: The following argument was not expected: --colour"},
-        {{"resync", "db"}, "gemel: --full is required"},
+        {{"resync", "db"}, "gemel: resync takes one of --full, --pause, --resume, --rate and"},
+        {{"resync", "db", "--full", "--pause"}, "gemel: resync takes one of --full, --pause"},
+        {{"resync", "db", "--rate", "fast"}, "gemel: --rate has to be a range of sizes a second"},
         {{"config"}, "gemel: A subcommand is required"},
     };
     for (const auto& [arguments, message] : cases) {
@@ -141,6 +143,12 @@ TEST(Cli, SendsCommandsAndTellsHowTheyWent) {
     }
     EXPECT_EQ(gemel({"resync", "db", "--full"}).status, 0);
     EXPECT_TRUE(daemon.commands().back().full);
+    EXPECT_EQ(gemel({"resync", "db", "--pause"}).status, 0);
+    EXPECT_TRUE(daemon.commands().back().pause);
+    EXPECT_EQ(gemel({"resync", "db", "--resume"}).status, 0);
+    EXPECT_TRUE(daemon.commands().back().resume);
+    EXPECT_EQ(gemel({"resync", "db", "--rate", "1MiB..2MiB"}).status, 0);
+    EXPECT_EQ(daemon.commands().back().rate_range, (ResyncRateRange{kMiB, 2 * kMiB}));
 
     daemon.answer_with([](const ControlCommand&) {
         return ControlReply{200, R"({"text":"there is more to say"})"};
@@ -200,6 +208,29 @@ TEST(Cli, WaitsForAVerifyAndShowsWhatItHasFound) {
     EXPECT_EQ(gemel({"verify", "db", "--stop", "--repair"}).status, 2);
     EXPECT_EQ(gemel({"verify", "db", "--stop"}).status, 0);
     EXPECT_TRUE(daemon.commands().back().stop);
+}
+
+TEST(Cli, ShowsADryRun) {
+    FakeDaemon daemon;
+    Cli gemel(daemon.run_directory());
+    const std::string body =
+        R"({"mirror":"db","running":false,"paused":true,"peer_connected":false,"volumes":[)"
+        R"({"name":"0","path":"/srv/db","full":false,"objects":3,"compare_bytes":1048576,)"
+        R"("send_bytes_max":2097152},{"name":"1","path":"/srv/b","full":true,"objects":null,)"
+        R"("compare_bytes":4194304,"send_bytes_max":4194304}],"compare_bytes":5242880,)"
+        R"("send_bytes_max":6291456,"rate_bytes_per_s":1048576,"rate_from":"observed",)"
+        R"("seconds_max":6,"unknown":["this and that"]})";
+    daemon.answer_with([&](const ControlCommand&) { return ControlReply{200, body}; });
+    EXPECT_EQ(gemel({"resync", "db", "--dry-run"}).out,
+              "/srv/db: 3 objects, 1.0 MiB to compare, at most 2.0 MiB to send\n"
+              "/srv/b: all objects, 4.0 MiB to compare, at most 4.0 MiB to send\n"
+              "at most 6 s at 1.0 MiB/s, as seen last\n"
+              "it is paused\n"
+              "note: this and that\n");
+    EXPECT_EQ(gemel({"resync", "db", "--dry-run", "--full", "--json"}).out, body + "\n");
+    EXPECT_TRUE(daemon.commands().back().dry_run && daemon.commands().back().full);
+    daemon.answer_with([](const ControlCommand&) { return ControlReply{200, "{}"}; });
+    EXPECT_EQ(gemel({"resync", "db", "--dry-run"}).status, 1);
 }
 
 TEST(Cli, PromotesOnlyWhenForcedAndSaysWhatMayBeLost) {

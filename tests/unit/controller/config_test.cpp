@@ -79,6 +79,16 @@ const Mistake kForm[] = {
      {"g.toml:11:8: 'sync' in [mirror.db] has to be 'write', 'fsync' or 'async', not a number",
       "g.toml:12:11: 'exclude' in [mirror.db] has to be a list of texts, not a text",
       "g.toml:13:9: 'start' in [mirror.db] has to be a text, not a list"}},
+    {"resync_rates",
+     kHead + kMirror + "resync-rate = \"fast\"\n" + "[mirror.b]\nnodes = [\"alpha\", \"beta\"]\n" +
+         "directories = [\"/b\"]\nresync-rate = \"2GiB..1GiB\"\n[mirror.c]\nnodes = [\"alpha\", "
+         "\"beta\"]\ndirectories = [\"/c\"]\nresync-rate = \"1KiB..\"\n",
+     {"g.toml:11:15: 'resync-rate' in [mirror.db] has to be a range of sizes a second like "
+      "\"10MiB..1GiB\", \"20MiB..\" or \"..1GiB\", not 'fast'",
+      "g.toml:15:15: 'resync-rate' in [mirror.b] has to have the lower rate first, not "
+      "'2GiB..1GiB'",
+      "g.toml:19:15: 'resync-rate' in [mirror.c] has to begin at 64KiB a second or more, so that "
+      "a resync ends, not '1KiB..'"}},
     {"section_is_no_table",
      "cluster = 5\nnode = 6\nmirror.x = 7\n",
      {"g.toml:1:11: 'cluster' has to be a table, not a number",
@@ -297,6 +307,7 @@ TEST(Config, ArrivesAsWritten) {
         "exclude = [\"*.tmp\", \"pgsql_tmp/\", \"/a/b*\"]\n"
         "sync = \"write\"\n"
         "sync-interval = \"250ms\"\n"
+        "resync-rate = \"20MiB .. 1.5GiB\"\n"
         "virtual-ip = [\"10.0.0.50/24@eth0\", \"fd00::50/64\"]\n"
         "start = \"systemctl start x\"\n"
         "stop = \"systemctl stop x\"\n"
@@ -326,6 +337,8 @@ TEST(Config, ArrivesAsWritten) {
     EXPECT_EQ(mirror.directories, (Messages{"/srv/db", "/srv/dc"}));
     EXPECT_EQ(mirror.exclude, (Messages{"*.tmp", "pgsql_tmp/", "/a/b*"}));
     EXPECT_EQ(mirror.sync_interval, Duration::milliseconds(250));
+    EXPECT_EQ(mirror.resync_rate, (ResyncRateRange{20 * kMiB, 3 * kGiB / 2}));
+    EXPECT_EQ(config.mirrors[1].resync_rate, ResyncRateRange());
     ASSERT_EQ(mirror.virtual_ips.size(), 2u);
     EXPECT_EQ(mirror.virtual_ips[0].to_string(), "10.0.0.50/24@eth0");
     EXPECT_EQ(mirror.stop, "systemctl stop x");

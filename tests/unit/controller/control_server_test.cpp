@@ -63,6 +63,11 @@ TEST(ControlServer, AnswersMistakesWithASentence) {
                "{\\\"full\\\":true}")},
         {"GET", "/v1/events?since=x", "", 400,
          error("'since' and 'wait' have to be whole numbers")},
+        {"POST", "/v1/mirrors/db/resync", R"({"pause":true,"resume":true})", 400,
+         error("resync takes one of 'full', 'pause', 'resume', 'rate' and 'dry_run'; only "
+               "'dry_run' may have 'full' beside it")},
+        {"POST", "/v1/mirrors/db/resync", R"({"rate":"2GiB..1GiB"})", 400,
+         error("'rate' has to have the lower rate first, not '2GiB..1GiB'")},
         {"POST", "/v1/mirrors/db/stop", std::string(5000, ' '), 413,
          error("the request is too large")},
     };

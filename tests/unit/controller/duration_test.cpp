@@ -3,6 +3,7 @@
 #include "controller/duration.hpp"
 
 #include "controller/config_suggest.hpp"
+#include "controller/rate_range.hpp"
 
 #include <gtest/gtest.h>
 
@@ -91,6 +92,33 @@ TEST(Suggestion, StaysSilentWhenNothingIsNear) {
     EXPECT_EQ(suggest("colour", kKnown), "");
     EXPECT_EQ(suggestion("kay", kKnown), "; did you mean 'key'?");
     EXPECT_EQ(suggestion("zzz", kKnown), "");
+}
+
+TEST(RateRange, HasTwoEndsOrOne) {
+    constexpr std::uint64_t kUnlimited = ResyncRateRange::kUnlimited;
+    const std::pair<const char*, ResyncRateRange> good[] = {
+        {"10MiB..1GiB", {10 * kMiB, kGiB}},
+        {"64KiB..64KiB", {64 * kKiB, 64 * kKiB}},
+        {"20MiB..", {20 * kMiB, kUnlimited}},
+        {"20MiB..unlimited", {20 * kMiB, kUnlimited}},
+        {"..1GiB", {10 * kMiB, kGiB}},
+        {"..1MiB", {kMiB, kMiB}},
+        {" 1.5MiB .. 2 MiB ", {3 * kMiB / 2, 2 * kMiB}},
+    };
+    for (const auto& [text, expected] : good) {
+        ResyncRateRange range;
+        EXPECT_EQ(parse_rate_range(text, range), "") << text;
+        EXPECT_EQ(range, expected) << text;
+    }
+    for (const char* text :
+         {"", "..", "10MiB", "10..20", "1MiB...2MiB", "unlimited..", "-1MiB..", "2MiB..1MiB",
+          "63KiB..1MiB", "..1KiB", "0KiB..1MiB", "1MiB..2MiB..3MiB"}) {
+        ResyncRateRange range{kMiB, 5 * kMiB};
+        EXPECT_NE(parse_rate_range(text, range), "") << text;
+        EXPECT_EQ(range, (ResyncRateRange{kMiB, 5 * kMiB})) << text;
+    }
+    EXPECT_EQ(describe_rate_range({kMiB, kUnlimited}), "at least 1.0 MiB/s, no upper limit");
+    EXPECT_EQ(describe_rate_range({kMiB, kGiB}), "at least 1.0 MiB/s, at most 1.0 GiB/s");
 }
 
 }  // namespace

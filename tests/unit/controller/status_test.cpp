@@ -17,6 +17,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
     status.mirrors.erase(status.mirrors.begin());
     status.mirrors[0].exclude = {"*.tmp", "cache/"};
     status.mirrors[0].tracking = "seen by raw tracepoints";
+    status.mirrors[0].resync_pace = {10 * kMiB, std::nullopt, true};
     EXPECT_EQ(to_json(status),
               R"({"cluster":"shop","node":"alpha","version":"0.1.0","mirrors":[)"
               R"({"name":"vm1","state":"alone","since":"2026-11-22T11:40:00.000Z",)"
@@ -27,6 +28,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
               R"("dirty_bytes":1288490188,"dirty_objects":532,"resync":{"done_bytes":1288490188,)"
               R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
               R"("exclude":["*.tmp","cache/"],"tracking":"seen by raw tracepoints",)"
+              R"("resync_pace":{"min_bytes_per_s":10485760,"max_bytes_per_s":null,"paused":true},)"
               R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
               R"("virtual_ip":[],)"
               R"("verify":{"run":0,"period_s":0,"running":null,"last":null}}]})");
@@ -135,6 +137,18 @@ TEST(StatusText, IsOneTableAndNotesBelow) {
               "vm1: alone: beta was silent on every link for 1s\n"
               "vm1: resync /srv/vm1 [############............]  52 %  1.2 GiB of 2.3 GiB, "
               "110.0 MiB/s, 10 s left\n");
+}
+
+TEST(StatusText, ShowsThatAResyncIsPaused) {
+    NodeStatus status = invented_status();
+    status.mirrors[1].resync_pace.paused = true;
+    const std::optional<NodeStatus> parsed = parse_node_status(to_json(status));
+    ASSERT_TRUE(parsed.has_value());
+    const std::string text = status_text(*parsed, {false, kNow});
+    EXPECT_NE(text.find("52 %  1.2 GiB of 2.3 GiB, paused\n"
+                        "vm1: resync is paused: 'gemel resync vm1 --resume' lets it go on\n"),
+              std::string::npos)
+        << text;
 }
 
 TEST(StatusText, TellsWhatIsNotMirrored) {

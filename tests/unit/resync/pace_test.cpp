@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A resync under a pacer: the range is kept in virtual time, a pause moves nothing and forgets
 // nothing, and one that was broken off goes on where it was.
+#include "resync/estimate.hpp"
 #include "tests/unit/resync/resync_fixture.hpp"
 
 #include <string>
@@ -163,6 +164,25 @@ TEST_F(PaceTest, PausedAtTheEndIsInSyncOrGoesOn) {
     wire_->before_delivery = nullptr;
     pause(false);
     expect_good_end();
+}
+
+// Nothing else is dirty and nobody writes: exactly that is compared, and no more is sent.
+TEST_F(PaceTest, MovesWhatWasEstimated) {
+    begin_different();
+    make_file(kRootObject, "new", std::string(kMiB, 'n'));
+    write(file_, kSize / 2, std::string(kSize / 2, 'a'));  // as the target has it
+    const ResyncEstimate known = estimate_resync(*a_->replica, false);
+    EXPECT_EQ(known.compare_bytes(), kSize);
+    EXPECT_EQ(known.send_bytes_max(), kSize + kMiB);
+    EXPECT_FALSE(known.volumes[0].full);
+    const ResyncEstimate everything = estimate_resync(*a_->replica, true);
+    EXPECT_TRUE(everything.volumes[0].full);
+    connect();
+    ASSERT_TRUE(finish());
+    EXPECT_EQ(a_->progress.bytes_compared, known.compare_bytes());
+    EXPECT_EQ(a_->progress.bytes_sent, known.send_bytes_max() - kSize / 2);
+    join();
+    expect_equal();
 }
 
 // ---- interrupted ----------------------------------------------------------------------------
