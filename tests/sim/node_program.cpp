@@ -63,6 +63,7 @@ bool NodeProgram::open() {
     replica.answers_blocks_early = names_.answers_blocks_early;
     replica_ = std::make_unique<EngineReplica>(loop_, loop_.log(), *storage_->intents,
                                                storage_->volumes, replica);
+    replica_->set_resync_range(names_.resync_rate);
     superblocks_ =
         std::make_unique<SuperblockWriter>(loop_, storage_->directory(), storage_->volumes);
     arbiter_ = std::make_unique<WitnessArbiter>(loop_, loop_.log(), identity_,

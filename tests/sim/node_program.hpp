@@ -35,6 +35,7 @@ struct ClusterNames {
     ExcludeList exclude;
     std::uint64_t idle_rounds = 3;
     bool answers_blocks_early = false;
+    ResyncRateRange resync_rate;
     std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
 };
 
@@ -53,6 +54,7 @@ class NodeProgram final : public Program,
     // Requires: node() != nullptr.
     [[nodiscard]] Replica& replica() const noexcept { return replica_->replica(); }
     [[nodiscard]] MirrorVerify& verify() const noexcept { return *verify_; }
+    [[nodiscard]] EngineReplica& port() const noexcept { return *replica_; }
     void command(Command command) {
         node_->command(command, [](bool, const std::string&) {});
     }

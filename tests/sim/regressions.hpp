@@ -15,7 +15,8 @@ enum class CampaignName : unsigned char {
     written_apart,
     exclude,
     block,
-    verify
+    verify,
+    paced
 };
 
 struct Regression {

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clusters under the campaigns' faults whose resyncs are slow and paused at random moments, by a
+// person who resumes them: nothing is lost, nobody is in sync too early, and in the end both copies
+// are equal.
+//
+// Which seeds: seeds.hpp.
+#include "tests/sim/campaign.hpp"
+#include "tests/sim/node_program.hpp"
+#include "tests/sim/seeds.hpp"
+
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace gemel::sim {
+namespace {
+
+constexpr std::uint64_t kSeedsDefault = 40;
+
+template <typename Faults>
+class Paced final : public Faults {
+   public:
+    explicit Paced(std::uint64_t seed) : Faults(seed) {
+        ResyncRateRange& range = this->cluster_.names->resync_rate;
+        range.min = (64 + this->prng().below(448)) * kKiB;
+        if (seed % 3 != 0) range.max = range.min * (1 + this->prng().below(8));
+    }
+    // Of resyncs that were under way.
+    [[nodiscard]] std::uint64_t pauses() const { return pauses_; }
+
+   private:
+    void start_more() override {
+        person_is_there_ = true;
+        come_again();
+    }
+    void stop_more() override {
+        person_is_there_ = false;
+        for (const std::size_t node : {Cluster::kAlpha, Cluster::kBeta}) pause(node, false);
+    }
+    void come_again() {
+        this->cluster_.world.after(this->random_time(20, 1200), [this] {
+            if (!person_is_there_) return;
+            const std::size_t node = this->prng().below(2);
+            const NodeProgram* program = this->cluster_.program(node);
+            if (program != nullptr) pause(node, !program->port().resync_pacer().is_paused());
+            come_again();
+        });
+    }
+    void pause(std::size_t node, bool paused) {
+        const NodeProgram* program = this->cluster_.program(node);
+        if (program == nullptr || this->cluster_.machines[node]->is_paused()) return;
+        const bool is_alone = program->node()->machine().state() == MirrorState::alone;
+        if (paused && !is_alone) return;
+        this->note(paused ? "a person pauses the resync" : "a person resumes the resync");
+        if (paused && program->port().resync_progress().running) ++pauses_;
+        program->port().pause_resync(paused);
+    }
+
+    bool person_is_there_ = false;
+    std::uint64_t pauses_ = 0;
+};
+
+template <typename Faults>
+void run_campaign(std::uint64_t seeds_default) {
+    const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::paced, seeds_default);
+    std::uint64_t acknowledged = 0;
+    std::uint64_t pauses = 0;
+    for (const std::uint64_t seed : seeds) {
+        Paced<Faults> campaign(seed);
+        const std::string failure = campaign.run();
+        acknowledged += campaign.acknowledged();
+        pauses += campaign.pauses();
+        if (failure.empty()) continue;
+        if (is_one_seed()) std::cerr << campaign.trace() << '\n';
+        ADD_FAILURE() << "GEMEL_SEED=" << seed << ": " << failure;
+    }
+    std::cout << seeds.size() << " seeds, " << acknowledged << " ops acknowledged, " << pauses
+              << " resyncs paused\n";
+    EXPECT_GT(acknowledged, seeds.size() * 20);
+    if (!is_one_seed()) {
+        EXPECT_GT(pauses, seeds.size() / 4);
+    }
+}
+
+TEST(PacedCluster, LosesNothingAcknowledgedUnderSingleFaults) {
+    run_campaign<SingleFaults>(kSeedsDefault);
+}
+
+TEST(PacedCluster, LosesNothingSyncedUnderTwoFaultsAndAPerson) {
+    run_campaign<DoubleFaults>(kSeedsDefault / 2);
+}
+
+}  // namespace
+}  // namespace gemel::sim
