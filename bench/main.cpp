@@ -114,6 +114,7 @@ int main(int argc, char** argv) {
     add_driver(app, "memory", "how much gemeld needs for a tree of a million files", command);
     add_driver(app, "resync", "how fast two copies become equal, against rsync", command);
     add_driver(app, "mirror", "two nodes, against the bare file system and GlusterFS", command);
+    add_driver(app, "neighbour", "what a resync costs an application's writes", command);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

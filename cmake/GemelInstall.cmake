@@ -27,7 +27,8 @@ endforeach()
 if(TARGET gemel-bench)
     install(FILES
         bench/block.py bench/block_contenders.py bench/contenders.py bench/gluster.py
-        bench/memory.py bench/mirror.py bench/resync.py bench/resync_contenders.py
+        bench/memory.py bench/mirror.py bench/neighbour.py bench/resync.py
+        bench/resync_contenders.py
         bench/resync_goals.py bench/resync_plot.py bench/resync_volume.py bench/table.py
         DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/bench")
     install(FILES tools/lib/lab.py DESTINATION "${CMAKE_INSTALL_DATADIR}/gemel/lib")
