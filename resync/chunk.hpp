@@ -19,6 +19,8 @@ namespace gemel {
 inline constexpr std::uint64_t kChunkSizeMax = kMiB;
 // What a verify compares at once.
 inline constexpr std::uint64_t kCheckSizeMax = 256 * kKiB;
+// Dirty ranges up to this size are sent without a check.
+inline constexpr std::uint64_t kSmallRange = 64 * kKiB;
 inline constexpr std::uint64_t kChunkBlock = 4 * kKiB;
 inline constexpr std::size_t kChunkBlocksMax = kChunkSizeMax / kChunkBlock;
 // Of a block without data; no data have it but by an accident of one in 2^128.

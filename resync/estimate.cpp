@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resync/estimate.hpp"
 
+#include "resync/chunk.hpp"
+
+#include <algorithm>
+
 namespace gemel {
 
 namespace {
@@ -21,6 +25,17 @@ ResyncEstimate::Volume everything_of(Volume& volume) noexcept {
     return all;
 }
 
+// Of the object's content, what lies in ranges that are sent without being compared.
+std::uint64_t unchecked_bytes(const DirtyRanges& content, std::uint64_t size) noexcept {
+    std::uint64_t bytes = 0;
+    DirtyRange range = content.first_behind(0);
+    for (; range.begin < std::min(range.end, size); range = content.first_behind(range.end)) {
+        const std::uint64_t length = range.end - range.begin;
+        if (length <= kSmallRange) bytes += std::min(range.end, size) - range.begin;
+    }
+    return bytes;
+}
+
 ResyncEstimate::Volume difference_of(Volume& volume, const DirtyMap& map) noexcept {
     ResyncEstimate::Volume dirty;
     dirty.objects = map.object_count();
@@ -36,7 +51,8 @@ ResyncEstimate::Volume difference_of(Volume& volume, const DirtyMap& map) noexce
         const std::uint64_t bytes = marks.content.bytes(now->stat.size);
         dirty.send_bytes_max += bytes;
         // What is made there just then is not looked for.
-        if (!marks.absent) dirty.compare_bytes += bytes;
+        if (marks.absent) continue;
+        dirty.compare_bytes += bytes - unchecked_bytes(marks.content, now->stat.size);
     }
     if (looked_at < dirty.objects) {
         dirty.sampled = true;

@@ -16,8 +16,6 @@ namespace {
 constexpr std::uint64_t kEnd = DirtyRange::kEndOfObject;
 // Of a block volume, so much is looked at while no application may change it.
 constexpr std::uint64_t kBlockStepMax = 4 * kMiB;
-// Dirty ranges up to this size are sent without a check.
-constexpr std::uint64_t kSmallRange = 64 * kKiB;
 static_assert(kSmallRange <= ResyncPacer::kTurnBytesBusy);
 // An unanswered check holds no memory of the target's: it counts for a part of what it reads.
 constexpr std::uint64_t kCheckWeight = 4;
