@@ -50,6 +50,7 @@ def parse(words=None):
     add("--rows", metavar="LETTERS", default="abcdeg", help="of the table; f has a million files")
     add("--plot", metavar="DIRECTORY", help="time against size and against change: resync.png and "
         "resync.json there")
+    add("--points", type=int, default=5, help="of each line of the plot")
     add("--size", type=size_of, default=8 << 30, help="of the file that is changed: 8GiB")
     add("--files", type=int, default=200_000, help="small files of the table's trees")
     add("--many", type=int, default=1_000_000, help="files of the table's row f")

@@ -19,6 +19,7 @@ from lab import DATA_PATH, Lab
 
 SYNC_TIMEOUT_S = 7200
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+INTENTS_IDLE_S = 33         # idle_rounds of a sync_interval in engine/mirror/replica.hpp, and a bit
 RSYNC_PORT = 8730
 WIRE_PORT = 5201
 LINKS = {"1Gbit": 0.125e9, "10Gbit": 1.25e9, "none": None}     # bytes a second
@@ -100,6 +101,7 @@ class GemelPair:
 
     def __init__(self, binaries, base, volume, link):
         self.volume = volume
+        self.settled_at = 0.0
         with contextlib.ExitStack() as undo:
             self.lab = undo.enter_context(Lab(binaries, directory=base))
             self.wire = Wire(self.lab, link)
@@ -119,6 +121,13 @@ class GemelPair:
         self._wait_pair()
         whole = time.monotonic() - begin
         return {**self._figures({}, before), "seconds_from_start": whole}
+
+    def rest(self):
+        """Waits until what the last resync touched is no intent of either node any more: what a
+        node was touching when it stops is compared again, in regions of 4 MiB."""
+        left = self.settled_at - time.monotonic()
+        if left > 0:
+            time.sleep(left)
 
     def part(self):
         """beta stops in good order; from here on alpha keeps the dirty map."""
@@ -151,6 +160,7 @@ class GemelPair:
             self.lab.wait_pair(SYNC_TIMEOUT_S)
 
     def _figures(self, base, sent_before):
+        self.settled_at = time.monotonic() + INTENTS_IDLE_S
         pids = {node: self.lab[node].daemon.pid for node in ("alpha", "beta")}
         alpha, beta = transfers(pids["alpha"]), transfers(pids["beta"])
         return {

@@ -76,6 +76,8 @@ class Goals:
             volumes.empty(rsync.copy)
 
     def changed_file(self, pair, volume, rsync):
+        if not self.options.quick:
+            pair.rest()
         pair.part()
         volume.change(pair.mount, 1)
         volumes.drop_caches(self.base)

@@ -11,7 +11,6 @@ import resync_volume as volumes
 import table
 from resync_contenders import GemelPair, Rsync
 
-POINTS = 5
 FIXED_CHANGE = 16 << 20     # bytes, against the size
 SHARES = (0.0001, 0.001, 0.01, 0.1, 0.5)
 LINES = {"gemel, dirty map known": "o-", "gemel, nothing known": "s-", "rsync, delta": "^--"}
@@ -28,6 +27,8 @@ def measure(options, base, volume, after_resync):
             volumes.empty(rsync.copy)
             rsync.run("whole")
         for version, full in ((1, False), (2, True)):
+            if not full:
+                pair.rest()
             pair.part()
             volume.change(pair.mount, version)
             volumes.drop_caches(base)
@@ -46,14 +47,16 @@ def measure(options, base, volume, after_resync):
 
 def series(options, base, after_resync):
     by_size, by_change = [], []
-    for step in reversed(range(POINTS)):
+    points = max(2, options.points)
+    for step in reversed(range(points)):
         size = max(1 << 20, options.size >> 20 + step << 20)
         change = min(1.0, min(FIXED_CHANGE, options.size // 16) / size)
         volume = volumes.FileVolume(size, change)
         by_size.append({"size": size, **measure(options, base, volume, after_resync)})
         table.progress(f"plot: {by_size[-1]}")
     size = max(1 << 20, options.size >> 22 << 20)
-    for share in SHARES:
+    for index in range(points):
+        share = SHARES[round(index * (len(SHARES) - 1) / (points - 1))]
         volume = volumes.FileVolume(size, share)
         by_change.append({"share": share, **measure(options, base, volume, after_resync)})
         table.progress(f"plot: {by_change[-1]}")
