@@ -50,6 +50,9 @@ ControlReply wrong_method(std::string_view right) {
 // The options that a verb has; null for the others'.
 bool* option_of(ControlCommand& command, std::string_view name) {
     if (name == "force" && command.verb == ControlVerb::promote) return &command.force;
+    if (name == "before_resync" && command.verb == ControlVerb::promote) {
+        return &command.before_resync;
+    }
     if (name == "repair" && command.verb == ControlVerb::verify) return &command.repair;
     if (name == "stop" && command.verb == ControlVerb::verify) return &command.stop;
     if (command.verb != ControlVerb::resync) return nullptr;

@@ -58,8 +58,9 @@ struct ControlCommand {
     // resync: exactly one of these when it arrives, or dry_run and full.
     bool full = false, pause = false, resume = false, dry_run = false;
     std::optional<ResyncRateRange> rate_range = {};
-    std::string volume;      // resize: the block volume's name, and
-    std::uint64_t size = 0;  // its new size in bytes, not 0
+    std::string volume;          // resize: the block volume's name, and
+    std::uint64_t size = 0;      // its new size in bytes, not 0
+    bool before_resync = false;  // promote: with the state before the interrupted resync
 };
 
 struct ControlReply {

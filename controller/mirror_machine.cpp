@@ -39,6 +39,7 @@ MirrorState MirrorMachine::state() const noexcept {
             return MirrorState::stopped;
         case Phase::wait:
         case Phase::claiming:
+        case Phase::restoring:
         case Phase::forcing:
             return MirrorState::wait;
         case Phase::starting:
@@ -166,6 +167,7 @@ void MirrorMachine::handle(const SuperblockStored& event) {
             "the state directory cannot be written: " + event.status.to_string();
         if (is_serving() || phase_ == Phase::starting) return serving_failed(what);
         if (is_following()) return following_failed(what, false);
+        if (phase_ == Phase::restoring) return restored(event.status, what);
         announce(LogLevel::error, "failure", what);
         return;
     }
@@ -204,6 +206,9 @@ void MirrorMachine::handle(const SuperblockStored& event) {
         }
         case AfterStore::recorded:
             join_recorded();
+            break;
+        case AfterStore::restore:
+            call(ReplicaCall::restore_before);
             break;
     }
 }
@@ -560,6 +565,8 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
             if (phase_ != Phase::handing_over || hand_over_ != HandOver::quiescing) return;
             if (!event.status.ok()) return hand_over_broken(event.what);
             return hand_over_step(HandOver::swapping);
+        case ReplicaNotice::restored:
+            return restored(event.status, event.what);
         case ReplicaNotice::volumes_synced:
             return copy_synced(event.status);
     }

@@ -63,9 +63,10 @@ class MirrorMachine {
     enum class Phase : std::uint8_t {
         stopped,
         wait,
-        claiming,  // wait: a swap to {me} is unsettled
-        forcing,   // wait: by promote --force
-        starting,  // the swap is won, its epoch is being stored
+        claiming,   // wait: a swap to {me} is unsettled
+        restoring,  // wait: the state before a resync is being put back
+        forcing,    // wait: by promote --force
+        starting,   // the swap is won, its epoch is being stored
         alone,
         primary,
         held,          // was primary: acknowledges nothing until a swap to {me} is settled
@@ -97,7 +98,8 @@ class MirrorMachine {
         complete,
         follow,
         ready,
-        recorded
+        recorded,
+        restore,
     };
 
     struct Pending {
@@ -171,6 +173,7 @@ class MirrorMachine {
     void evaluate_rebooted();
     void claim(const std::string& why);
     void yield_first(const std::string& to_whom);
+    void restored(Status status, const std::string& what);
     void begin_force();
     void force_with_vote();
     void force_without_vote();
@@ -216,6 +219,7 @@ class MirrorMachine {
     void command_stop(CommandId id);
     void command_swap(CommandId id);
     void command_promote(CommandId id);
+    void command_promote_before(CommandId id);
     void command_resync_full(CommandId id);
     void command_resync_changed(CommandId id);
     void command_release(CommandId id);
@@ -258,9 +262,10 @@ class MirrorMachine {
     std::string peer_failure_;  // what the peer's copy failed of, until it is in sync again
     std::string refusal_;       // why the peer is not taken in (serving) or we are not (wait)
     bool accepts_overwrite_ = false;
-    bool compare_fully_ = false;  // the next target is compared fully
-    bool services_up_ = false;    // addresses claimed and application started
-    bool mount_serves_ = false;   // the serving mount is shown or being made
+    BeforeResync before_ = BeforeResync::drop;  // of the target that this copy becomes
+    bool compare_fully_ = false;                // the next target is compared fully
+    bool services_up_ = false;                  // addresses claimed and application started
+    bool mount_serves_ = false;                 // the serving mount is shown or being made
     bool hand_over_stops_ = false;
     bool register_is_back_ = false;  // alone: the arbiter's value is older than ours
     bool unrecorded_ = false;        // serving by force, unknown to the register

@@ -14,6 +14,8 @@ void MirrorMachine::handle(const CommandGiven& event) {
             return command_swap(event.id);
         case Command::promote_force:
             return command_promote(event.id);
+        case Command::promote_before:
+            return command_promote_before(event.id);
         case Command::resync_full:
             return command_resync_full(event.id);
         case Command::resync_changed:
@@ -84,6 +86,9 @@ void MirrorMachine::command_stop(CommandId id) {
             return;
         case Phase::starting:
             return end_serving(Phase::stopped, "stopped by a person");
+        case Phase::restoring:
+            call(ReplicaCall::stop);
+            return finish_stop("");
         case Phase::secondary: {
             enter(Phase::leaving, "is being stopped");
             ControlMessage message;
@@ -132,6 +137,23 @@ void MirrorMachine::command_promote(CommandId id) {
     may_not_claim_ = may_not_follow_ = false;
     failure_.clear();
     begin_force();
+}
+
+// The source will find that what it has sent is not here: before anything is put back, it is on
+// record that everything has to be compared.
+void MirrorMachine::command_promote_before(CommandId id) {
+    if (phase_ != Phase::wait || superblock_.is_consistent) {
+        return reply(id, false,
+                     phase_ == Phase::wait
+                         ? "this copy is complete: no resync of it was interrupted"
+                         : "only a mirror in state wait can go back; this one is in state " +
+                               std::string(mirror_state_name(state())));
+    }
+    if (pending_) return reply(id, false, "another change is under way");
+    promote_command_ = id;
+    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    enter(Phase::restoring, "goes back to the state before the resync");
+    store(AfterStore::restore);
 }
 
 void MirrorMachine::command_resync_full(CommandId id) {

@@ -35,6 +35,11 @@ void MirrorMachine::follow(const ControlMessage& message) {
     known_ = message.value;
     refusal_.clear();
     draw_incarnation();
+    const bool is_whole = superblock_.is_consistent && !must_compare() &&
+                          !superblock_.histories.empty() && !accepts_overwrite_;
+    before_ = is_whole                    ? BeforeResync::begin
+              : superblock_.is_consistent ? BeforeResync::drop
+                                          : BeforeResync::go_on;
     superblock_.is_consistent = false;
     superblock_.served_alone_unrecorded = false;
     // Given up by a person: it must not be refused again when the resync is interrupted.
@@ -54,6 +59,7 @@ void MirrorMachine::begin_following() {
     CallReplica action;
     action.call = ReplicaCall::begin_following;
     action.is_suspect = must_compare();
+    action.before = before_;
     actions_.emplace_back(action);
 }
 

@@ -43,6 +43,8 @@ enum class Command : std::uint8_t {
     stop,
     swap,
     promote_force,
+    // ... with the state before the resync that was interrupted.
+    promote_before,
     resync_full,
     // Not a person's: what somebody has changed behind the mount is noted in the intents and, on
     // the serving node, in the dirty maps.
@@ -77,6 +79,7 @@ enum class ReplicaNotice : std::uint8_t {
     quiesced,           // nothing in flight, both nodes have synced (status)
     peer_stuck,         // an op has waited for the peer longer than `detect`
     volumes_synced,     // the target's copy is on stable storage (status)
+    restored,           // the state before a resync is back, and on stable storage (status)
 };
 struct ReplicaNoticed {
     ReplicaNotice notice = ReplicaNotice::local_failure;
@@ -114,6 +117,12 @@ struct StoreSuperblock {
     std::uint64_t ticket = 0;
     Superblock superblock;
 };
+// What a target does about the last consistent state of its copy (resync/before_image.hpp).
+enum class BeforeResync : std::uint8_t {
+    drop,   // there is none
+    begin,  // the copy is it
+    go_on,  // an interrupted resync may have kept it
+};
 // The calls of ReplicaPort (ports.hpp), where their contracts stand.
 enum class ReplicaCall : std::uint8_t {
     begin_alone,
@@ -124,6 +133,7 @@ enum class ReplicaCall : std::uint8_t {
     finish_attaching_out,
     begin_following,
     promote_to_secondary,
+    restore_before,
     detach,
     quiesce,
     resume,
@@ -132,10 +142,11 @@ enum class ReplicaCall : std::uint8_t {
 };
 struct CallReplica {
     ReplicaCall call = ReplicaCall::stop;
-    std::uint64_t epoch = 0;    // begin_alone
-    bool full_compare = false;  // attach_target
-    Status status;              // history_stored
-    bool is_suspect = false;    // begin_following
+    std::uint64_t epoch = 0;                   // begin_alone
+    bool full_compare = false;                 // attach_target
+    Status status;                             // history_stored
+    bool is_suspect = false;                   // begin_following
+    BeforeResync before = BeforeResync::drop;  // begin_following
 };
 struct SendHello {
     MirrorHello hello;

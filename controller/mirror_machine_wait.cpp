@@ -202,6 +202,22 @@ void MirrorMachine::claim(const std::string& why) {
 
 // --- promote --force -----------------------------------------------------------------------------
 
+void MirrorMachine::restored(Status status, const std::string& what) {
+    if (phase_ != Phase::restoring) return;
+    if (!status.ok()) {
+        reply(promote_command_, false, what);
+        enter(Phase::wait, what);
+        return evaluate();
+    }
+    superblock_.is_consistent = true;
+    announce(LogLevel::warning, "restored",
+             "the state before the interrupted resync is back: what " + options_.peer +
+                 " has written since is not in it");
+    may_not_claim_ = may_not_follow_ = false;
+    failure_.clear();
+    begin_force();
+}
+
 void MirrorMachine::begin_force() {
     was_held_ = phase_ == Phase::held;
     cancel_timer(MirrorTimer::give_up);

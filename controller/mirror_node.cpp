@@ -169,10 +169,14 @@ void MirrorNode::act(const CallReplica& action) {
         case ReplicaCall::finish_attaching_out:
             return replica.finish_attaching(false);
         case ReplicaCall::begin_following:
-            if (link_) replica.begin_following(std::move(link_), action.is_suspect);
+            if (link_) {
+                replica.begin_following(std::move(link_), action.is_suspect, action.before);
+            }
             return;
         case ReplicaCall::promote_to_secondary:
             return replica.promote_to_secondary();
+        case ReplicaCall::restore_before:
+            return replica.restore_before();
         case ReplicaCall::detach:
             return replica.detach();
         case ReplicaCall::quiesce:

@@ -51,8 +51,13 @@ class ReplicaPort {
     virtual void finish_attaching(bool peer_in_set) noexcept = 0;
     // Takes the link and a resync target on it. Role idle. `is_suspect`: a disk failed under this
     // copy, so that it is compared as the disk has it, not as the cache shows it.
-    virtual void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept = 0;
+    virtual void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
+                                 BeforeResync before) noexcept = 0;
     virtual void promote_to_secondary() noexcept = 0;
+    // Role idle. Puts the volumes back to what they were before the resync that was interrupted,
+    // durably; then `restored`, with not_found where that was not kept. stop() ends it half-way;
+    // it may be called again then.
+    virtual void restore_before() noexcept = 0;
     // Ends the session, if there is one, as if it had been lost, without on_session_lost.
     virtual void detach() noexcept = 0;
     // New ops wait; what is in flight completes; then both copies (this one, when alone) are

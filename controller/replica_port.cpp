@@ -12,13 +12,17 @@ namespace gemel {
 EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
                              std::span<const std::unique_ptr<Volume>> volumes,
                              const Replica::Options& options)
-    : loop_(loop), log_(log), replica_(loop, log, intents, volumes, *this, options) {}
+    : loop_(loop),
+      log_(log),
+      replica_(loop, log, intents, volumes, *this, options),
+      before_(loop, log, volumes) {}
 
 EngineReplica::~EngineReplica() = default;
 
 void EngineReplica::begin_alone(std::uint64_t epoch) noexcept {
     // Unless this service goes on, all that is known of a difference is in the intents.
     if (replica_.role() != ReplicaRole::held) memory_ = {};
+    before_.drop();  // this copy is the one that counts from here on
     replica_.begin_alone(epoch);
 }
 
@@ -48,12 +52,16 @@ void EngineReplica::pause_resync(bool paused) noexcept {
     replica_.wake_resync();
 }
 
-void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept {
+void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
+                                    BeforeResync before) noexcept {
+    if (before == BeforeResync::begin) before_.begin();
+    if (before == BeforeResync::drop) before_.drop();
     replica_.begin_following(std::move(link), true);
     ResyncTarget::Options options;
     // The hellos have told the source already what is not known of this copy.
     options.must_compare.assign(replica_.volume_count(), false);
     options.distrusts_cache = is_suspect;
+    options.before = &before_;
     auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
@@ -61,7 +69,30 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_susp
     started.start();
 }
 
-void EngineReplica::promote_to_secondary() noexcept { replica_.promote_to_secondary(); }
+void EngineReplica::promote_to_secondary() noexcept {
+    before_.end();
+    replica_.promote_to_secondary();
+}
+
+void EngineReplica::restore_before() noexcept {
+    if (!before_.is_kept()) {
+        const std::string& why = before_.trouble();
+        loop_.post([this, service = service_,
+                    text = "the state before the resync is not kept" +
+                           (why.empty() ? std::string() : ": " + why)] {
+            if (service == service_) notice(ReplicaNotice::restored, Status(Code::not_found), text);
+        });
+        return;
+    }
+    before_.restore([this](Status status, const std::string& what) {
+        if (!status.ok()) return notice(ReplicaNotice::restored, status, what);
+        replica_.sync_everything([this, service = service_](Status synced) {
+            if (service != service_) return;
+            notice(ReplicaNotice::restored, synced,
+                   synced.ok() ? "" : "it could not be synced: " + synced.to_string());
+        });
+    });
+}
 
 void EngineReplica::detach() noexcept { replica_.detach(); }
 
@@ -82,6 +113,7 @@ void EngineReplica::sync_volumes() noexcept {
 void EngineReplica::stop() noexcept {
     ++service_;
     pacer_.set_paused(false);
+    before_.cancel_restore();
     replica_.stop();
 }
 

@@ -6,6 +6,7 @@
 #include "controller/ports.hpp"
 #include "engine/io/loop.hpp"
 #include "engine/mirror/replica.hpp"
+#include "resync/before_image.hpp"
 #include "resync/pacer.hpp"
 #include "resync/progress.hpp"
 
@@ -29,6 +30,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     void set_resync_range(const ResyncRateRange& range) noexcept;
     // A pause outlasts sessions, not the service: it ends when this node ceases to serve.
     void pause_resync(bool paused) noexcept;
+    [[nodiscard]] const BeforeImage& before_image() const noexcept { return before_; }
 
     void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
     void begin_alone(std::uint64_t epoch) noexcept override;
@@ -36,8 +38,10 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;
     void begin_attaching() noexcept override;
     void finish_attaching(bool peer_in_set) noexcept override;
-    void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept override;
+    void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
+                         BeforeResync before) noexcept override;
     void promote_to_secondary() noexcept override;
+    void restore_before() noexcept override;
     void detach() noexcept override;
     void quiesce() noexcept override;
     void resume() noexcept override;
@@ -63,6 +67,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     ResyncMemory memory_;
     ResyncProgress progress_;
     ResyncPacer pacer_;
+    BeforeImage before_;
     std::uint64_t service_ = 0;  // grows with every stop: late callbacks of before are not told
 };
 

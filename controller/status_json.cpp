@@ -100,6 +100,11 @@ Json pace_json(const ResyncPaceStatus& pace) {
                 {"paused", pace.paused}};
 }
 
+Json before_resync_json(const MirrorStatus& mirror) {
+    if (!mirror.before_resync) return nullptr;
+    return Json{{"kept", mirror.before_resync->kept}, {"why_not", mirror.before_resync->why_not}};
+}
+
 Json mirror_json(const MirrorStatus& mirror) {
     Json volumes = Json::array();
     for (const VolumeStatus& volume : mirror.volumes) volumes.push_back(volume_json(volume));
@@ -118,6 +123,7 @@ Json mirror_json(const MirrorStatus& mirror) {
                 {"exclude", mirror.exclude},
                 {"tracking", mirror.tracking},
                 {"resync_pace", pace_json(mirror.resync_pace)},
+                {"before_resync", before_resync_json(mirror)},
                 {"application", Json{{"state", mirror.application.state},
                                      {"since", format_wall_time(mirror.application.since)}}},
                 {"virtual_ip", std::move(addresses)},
@@ -213,6 +219,11 @@ MirrorStatus mirror_of(const Json& json) {
         mirror.resync_pace = {pace->at("min_bytes_per_s").get<std::uint64_t>(),
                               optional_number(*pace, "max_bytes_per_s"),
                               pace->at("paused").get<bool>()};
+    }
+    if (const auto before = json.find("before_resync");
+        before != json.end() && before->is_object()) {
+        mirror.before_resync =
+            BeforeResyncStatus{before->value("kept", false), before->value("why_not", "")};
     }
     mirror.application.state = json.at("application").at("state").get<std::string>();
     mirror.application.since = time_of(json.at("application"), "since");

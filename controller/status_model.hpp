@@ -55,6 +55,12 @@ struct ResyncStatus {
     std::optional<std::uint64_t> eta_s;  // unknown while nothing moves
 };
 
+// The last consistent state of a copy that is being filled, or whose filling was interrupted.
+struct BeforeResyncStatus {
+    bool kept = false;    // `gemel promote --force --before-resync` goes back to it
+    std::string why_not;  // may be empty
+};
+
 struct VolumeStatus {
     std::string kind = "directory";  // "directory" or "block"
     std::string name;
@@ -142,6 +148,7 @@ struct MirrorStatus {
     // By what changes made without the mirror are seen, or why not; empty: not looked for.
     std::string tracking = {};
     ResyncPaceStatus resync_pace = {};
+    std::optional<BeforeResyncStatus> before_resync = {};  // none: the copy is complete
     ApplicationStatus application;
     std::vector<VirtualIpStatus> virtual_ip;
     VerifyStatus verify = {};

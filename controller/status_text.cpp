@@ -251,6 +251,19 @@ std::string verify_lines(const MirrorStatus& mirror, WallTime now) {
     return text;
 }
 
+std::string before_resync_line(const MirrorStatus& mirror) {
+    if (!mirror.before_resync) return {};
+    const std::string name = printable(mirror.name);
+    const std::string& why_not = mirror.before_resync->why_not;
+    if (mirror.before_resync->kept) {
+        return name + ": the state before the resync is kept; where " +
+               printable(mirror.peer.node) + " is lost before the end: gemel promote " + name +
+               " --force --before-resync\n";
+    }
+    if (why_not.empty()) return {};
+    return name + ": the state before the resync is not kept: " + printable(why_not) + "\n";
+}
+
 std::string notes_of(const MirrorStatus& mirror, WallTime now) {
     std::string text;
     const std::string name = printable(mirror.name);
@@ -265,6 +278,7 @@ std::string notes_of(const MirrorStatus& mirror, WallTime now) {
         text += name + ": resync is paused: 'gemel resync " + name + " --resume' lets it go on\n";
     }
     text += verify_lines(mirror, now);
+    text += before_resync_line(mirror);
     if (!mirror.peer.trouble.empty()) {
         text += name + ": no session with " + printable(mirror.peer.node) + ": " +
                 printable(mirror.peer.trouble) + "\n";
@@ -361,6 +375,12 @@ std::string promote_warning(const std::string& node, const MirrorStatus& mirror)
             " serves, or served since, both copies go apart, and one of them has to " +
             "be given up later.\n" + "Make sure that " + peer + " is off. Then: gemel promote " +
             mirror.name + " --force";
+    if (mirror.before_resync && mirror.before_resync->kept) {
+        text +=
+            "\nor, with the last consistent state, that before the interrupted resync: gemel "
+            "promote " +
+            mirror.name + " --force --before-resync";
+    }
     return text;
 }
 

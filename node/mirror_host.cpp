@@ -233,6 +233,13 @@ MirrorStatus MirrorHost::status() {
     }
     status.application.state = application_state_name(application_->state());
     status.application.since = application_->since();
+    const bool is_half_filled =
+        status.state == MirrorState::resync ||
+        (status.state == MirrorState::wait && !machine.superblock().is_consistent);
+    if (is_half_filled) {
+        const BeforeImage& before = replica_->before_image();
+        status.before_resync = BeforeResyncStatus{before.is_kept(), before.trouble()};
+    }
     status.exclude = mirror_.exclude;
     status.tracking = tracking_;
     status.resync_pace = pace_status();
@@ -307,7 +314,7 @@ void MirrorHost::command(const ControlCommand& command, std::function<void(Contr
             verb = Command::swap;
             break;
         case ControlVerb::promote:
-            verb = Command::promote_force;
+            verb = command.before_resync ? Command::promote_before : Command::promote_force;
             break;
         case ControlVerb::resync:
             if (std::optional<ControlReply> answer = resync(command)) {

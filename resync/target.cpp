@@ -139,6 +139,7 @@ Status ResyncTarget::on_plan(Bytes payload) noexcept {
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
         if (plan->volumes[i].id == replica_.volume(i).id()) continue;
         GEMEL_PROBE("resync: the target becomes part of the source's volume");
+        if (options_.before != nullptr) options_.before->drop();  // its ids are void
         const Status adopted = replica_.volume(i).adopt_volume_id(plan->volumes[i].id);
         if (adopted.ok()) continue;
         fail(adopted, "the volume's identity could not be stored");
@@ -188,7 +189,9 @@ Status ResyncTarget::on_end(Bytes payload) noexcept {
     if (!number.ok()) return number.status();
     if (number.value() != number_ + 1) return Status(Code::corrupt);
     number_ = number.value();
-    for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
+    // Else BeforeImage::end() does so.
+    const bool is_kept = options_.before != nullptr && options_.before->is_kept();
+    for (std::uint16_t i = 0; !is_kept && i < replica_.volume_count(); ++i) {
         DirectoryVolume* directory = replica_.volume(i).as_directory();
         if (directory == nullptr) continue;
         const Status emptied = directory->empty_directory(kDetachedDirectory);

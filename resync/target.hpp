@@ -10,6 +10,7 @@
 
 #include "engine/base/log.hpp"
 #include "engine/mirror/replica.hpp"
+#include "resync/before_image.hpp"
 #include "resync/chunk.hpp"
 #include "resync/messages.hpp"
 #include "resync/progress.hpp"
@@ -29,6 +30,8 @@ class ResyncTarget final : public ResyncParty {
         std::vector<bool> must_compare;
         // A disk failed under this copy: what the cache shows may not be what the disk has.
         bool distrusts_cache = false;
+        // Gets what is about to be changed; none: nothing is kept.
+        BeforeImage* before = nullptr;
     };
     // Requires: all references outlive it; must_compare has an entry for each volume.
     ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
@@ -41,6 +44,9 @@ class ResyncTarget final : public ResyncParty {
     Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept override;
     [[nodiscard]] bool is_ready(FrameType type, Bytes payload) noexcept override;
     Status on_frame(FrameType type, Bytes payload) noexcept override;
+    void before_op(const Op& op) noexcept override {
+        if (options_.before != nullptr) options_.before->keep(op);
+    }
     void on_progress() noexcept override {}
     void on_session_lost() noexcept override;
 
@@ -75,7 +81,8 @@ class ResyncTarget final : public ResyncParty {
     // target_names.cpp
     void reconcile(const NamesItem& item) noexcept;
     Status detach_superfluous(DirectoryVolume& volume) noexcept;
-    Status place_missing(DirectoryVolume& volume, ItemAnswer& answer) noexcept;
+    Status place_missing(const ItemHead& head, ItemAnswer& answer) noexcept;
+    Status keep_place(const ItemHead& head, ObjectId object) noexcept;
 
     // target_objects.cpp
     Status make(const AttributesItem& item, bool& made) noexcept;
@@ -86,6 +93,9 @@ class ResyncTarget final : public ResyncParty {
     Status write_segments(const ContentItem& item) noexcept;
     Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
 
+    void keep(std::uint16_t volume, ObjectId object) noexcept {
+        if (options_.before != nullptr) options_.before->keep(volume, object);
+    }
     [[nodiscard]] Volume& volume(const ItemHead& head) noexcept {
         return replica_.volume(head.volume);
     }

@@ -5,6 +5,8 @@
 #include "engine/base/probe.hpp"
 #include "resync/target.hpp"
 
+#include <sys/stat.h>
+
 namespace gemel {
 
 namespace {
@@ -43,8 +45,9 @@ void ResyncTarget::reconcile(const NamesItem& item) noexcept {
         answer(reply);
         return;
     }
+    keep(item.head.volume, listing_.directory);
     Status status = detach_superfluous(target);
-    if (status.ok()) status = place_missing(target, reply);
+    if (status.ok()) status = place_missing(item.head, reply);
     if (status.ok() && listing_.directory != kOrphanDirectory) {
         Op times;
         times.kind = OpKind::set_attributes;
@@ -90,14 +93,30 @@ Status ResyncTarget::detach_superfluous(DirectoryVolume& target) noexcept {
     return Status();
 }
 
-Status ResyncTarget::place_missing(DirectoryVolume& target, ItemAnswer& reply) noexcept {
+Status ResyncTarget::place_missing(const ItemHead& head, ItemAnswer& reply) noexcept {
+    DirectoryVolume& target = directory(head);
     for (const auto& [name, id] : listing_.entries) {
         if (!target.exists(id)) {
             if (reply.missing.size() < kMissingMax) reply.missing.push_back(id);
             continue;
         }
+        GEMEL_TRY(keep_place(head, id));
         GEMEL_TRY(target.place(id, listing_.directory, name));
     }
+    return Status();
+}
+
+// What placing the object changes besides the directory listed: a directory leaves the one that it
+// stands in; what goes to the orphans is removed for good when its last handle is closed.
+Status ResyncTarget::keep_place(const ItemHead& head, ObjectId object) noexcept {
+    if (options_.before == nullptr || !options_.before->is_kept()) return Status();
+    if (listing_.directory == kOrphanDirectory) keep(head.volume, object);
+    const Result<Attributes> now = directory(head).attributes(object);
+    if (!now.ok()) return now.status();
+    if (!S_ISDIR(now->stat.mode)) return Status();
+    const Result<ObjectId> parent = directory(head).parent_of(object);
+    if (!parent.ok() && parent.status().code() != Code::not_found) return parent.status();
+    if (parent.ok()) keep(head.volume, parent.value());
     return Status();
 }
 

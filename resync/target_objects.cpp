@@ -36,10 +36,15 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     note_progress(item->head);
     DirectoryVolume& target = directory(item->head);
     bool made = false;
-    if (!target.exists(item->head.object)) {
+    if (target.exists(item->head.object)) {
+        keep(item->head.volume, item->head.object);
+    } else {
         if (!item->make) {
             answer(item->head.number, Verdict::missing);
             return Status();
+        }
+        if (options_.before != nullptr && S_ISDIR(item->attributes.stat.mode)) {
+            options_.before->note_made(item->head.volume, item->head.object);
         }
         const Status status = make(item.value(), made);
         if (!status.ok()) {
@@ -158,6 +163,7 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
         return Status();
     }
     DirectoryVolume* directory = target.as_directory();
+    keep(item->head.volume, item->head.object);
     const Status status =
         directory == nullptr ? write_content(item.value()) : write_file(*directory, item.value());
     if (!status.ok()) {

@@ -120,6 +120,10 @@ class Vfs {
     virtual Result<std::size_t> copy_range(Fd source, std::uint64_t source_offset, Fd target,
                                            std::uint64_t target_offset,
                                            std::size_t size) noexcept = 0;
+    // The regular file `target` becomes what `source` is, size included, at once: both share what
+    // is on the disk until one of them changes (FICLONE, ioctl_ficlone(2)). EOPNOTSUPP, EINVAL: not
+    // on this file system; EXDEV: not on the same one; then `target` is empty.
+    virtual Status clone(Fd source, Fd target) noexcept = 0;
     // Waits for the disk. ok: everything that completed before the call is durable.
     virtual Status sync(Fd file, bool data_only) noexcept = 0;
     virtual Status sync_file_system(Fd file) noexcept = 0;

@@ -114,7 +114,7 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
     syncs_.relieve();
     switch (type) {
         case FrameType::op:
-            return apply_op(payload);
+            return apply_op(payload, party);
         case FrameType::sync:
             return on_sync(payload);
         case FrameType::round:
@@ -153,7 +153,7 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
     }
 }
 
-Status Following::apply_op(Bytes payload) noexcept {
+Status Following::apply_op(Bytes payload, ResyncParty* party) noexcept {
     Result<DecodedOp> decoded = decode_op(payload);
     if (!decoded.ok()) return decoded.status();
     if (decoded->number != received_ + 1) return Status(Code::corrupt);
@@ -164,6 +164,7 @@ Status Following::apply_op(Bytes payload) noexcept {
         apply_block(decoded.value(), *block);
         return Status();
     }
+    if (party != nullptr) party->before_op(op);
     const Status status = context_.volumes[op.volume]->apply(op);
     if (!status.ok()) {
         GEMEL_PROBE("following: an op could not be applied");

@@ -43,7 +43,7 @@ class Following {
     Status process(FrameType type, Bytes payload, ResyncParty* party) noexcept;
     // Nothing is under way where the frame reads or writes.
     [[nodiscard]] bool is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept;
-    Status apply_op(Bytes payload) noexcept;
+    Status apply_op(Bytes payload, ResyncParty* party) noexcept;
     void apply_block(const DecodedOp& decoded, BlockVolume& volume) noexcept;
     void block_done(BlockRun& run, Status status) noexcept;
     void note_applied(std::uint64_t number) noexcept;

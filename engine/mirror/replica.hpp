@@ -114,6 +114,8 @@ class ResyncParty {
     [[nodiscard]] virtual bool is_ready(FrameType, Bytes) noexcept { return true; }
     // Errors: corrupt (the session ends). A disk's error is reported by Replica::fail_locally.
     virtual Status on_frame(FrameType type, Bytes payload) noexcept = 0;
+    // Target: the op is about to be carried out here.
+    virtual void before_op(const Op&) noexcept {}
     // Source: ops were acknowledged or carried out; a place to go on with work that waited.
     virtual void on_progress() noexcept = 0;
     // Source of a verify: this op has been put into the stream; `op` is as the peer carries it out.

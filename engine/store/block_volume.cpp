@@ -217,6 +217,10 @@ Status BlockVolume::open_file(Fd parent, std::string_view name) noexcept {
     }
     if (!file.ok()) return file.status();
     file_ = file.value();
+    const Result<Fd> folder = vfs_.open_at(parent, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!folder.ok()) return folder.status();
+    folder_ = ScopedFd(vfs_, folder.value());
+    name_ = name;
     return Status();
 }
 

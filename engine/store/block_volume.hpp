@@ -168,6 +168,15 @@ class BlockVolume final : public Volume {
     [[nodiscard]] bool is_unrecognized() const noexcept { return is_unrecognized_; }
     [[nodiscard]] bool is_device() const noexcept { return device_.has_value(); }
 
+    // A clone of the content as it is, kept in the file's directory as NAME.before-resync
+    // (resync/before_image.hpp), durable and whole once keep_clone() has returned. They wait for
+    // the disk. Requires of the first two: nothing is in flight. Errors: EOPNOTSUPP (a device, or a
+    // file system without clones), not_found (restore_clone: there is none), other errno.
+    Status keep_clone() noexcept;
+    Status restore_clone() noexcept;
+    [[nodiscard]] bool has_clone() noexcept;
+    void drop_clone() noexcept;
+
     [[nodiscard]] BlockVolume* as_block() noexcept override { return this; }
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
@@ -254,6 +263,8 @@ class BlockVolume final : public Volume {
     Uuid boot_;
     std::optional<BlockDevice> device_;  // none: a file
     Fd file_;
+    ScopedFd folder_;  // of a file
+    std::string name_;
     Uuid volume_id_;
     std::uint64_t size_ = 0;
     bool was_restored_ = false;

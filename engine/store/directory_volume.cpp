@@ -154,6 +154,12 @@ Status TreeVolume::open_private_directories() noexcept {
     return Status();
 }
 
+Result<ScopedFd> TreeVolume::private_directory(std::string_view name) noexcept {
+    const Result<Fd> directory = ensure_directory(vfs_, private_, name);
+    if (!directory.ok()) return directory.status();
+    return ScopedFd(vfs_, directory.value());
+}
+
 Status TreeVolume::open_index() noexcept {
     GEMEL_TRY(index_.open(state_directory_, volume_id_, loop_.boot_id()));
     if (!index_.may_lack_records()) return Status();

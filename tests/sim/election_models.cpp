@@ -185,7 +185,7 @@ void ModelReplica::finish_attaching(bool peer_in_set) noexcept {
     run_queue();
 }
 
-void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, bool) noexcept {
+void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, bool, BeforeResync) noexcept {
     if (role_ != ReplicaRole::idle) world_.broke("begin_following in another role");
     role_ = ReplicaRole::target;
     link_ = std::move(link);
@@ -196,6 +196,8 @@ void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, bool) noexcep
         if (world_.prng.one_in(2)) content()[op] = false;
     }
 }
+
+void ModelReplica::restore_before() noexcept { world_.broke("a state that it does not keep"); }
 
 void ModelReplica::promote_to_secondary() noexcept {
     if (role_ != ReplicaRole::target) world_.broke("promote_to_secondary in another role");

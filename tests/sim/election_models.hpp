@@ -81,8 +81,10 @@ class ModelReplica final : public ReplicaPort, private PeerLinkHandler {
     void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;
     void begin_attaching() noexcept override;
     void finish_attaching(bool peer_in_set) noexcept override;
-    void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect) noexcept override;
+    void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
+                         BeforeResync before) noexcept override;
     void promote_to_secondary() noexcept override;
+    void restore_before() noexcept override;
     void detach() noexcept override;
     void quiesce() noexcept override;
     void resume() noexcept override;

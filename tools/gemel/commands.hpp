@@ -41,9 +41,8 @@ struct EventsOptions {
 };
 int show_events(const std::string& run, const EventsOptions& options);
 
-// start, stop, release, swap, promote; `option` ("force" or empty) is sent as true.
-int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
-                 const std::string& option);
+// start, stop, release, swap.
+int send_command(const std::string& run, const std::string& mirror, const std::string& verb);
 struct ResyncOptions {
     std::string mirror;
     bool full = false, pause = false, resume = false, dry_run = false;
@@ -63,6 +62,8 @@ struct VerifyCommandOptions {
 };
 // Returns when the comparison, and the mending, has ended. kExitFailed if anything differed.
 int verify_mirror(const std::string& run, const VerifyCommandOptions& options);
+// By force; `before_resync`: with the state before a resync that was interrupted.
+int promote(const std::string& run, const std::string& mirror, bool before_resync);
 // Says what a promotion may lose.
 int refuse_promotion(const std::string& run, const std::string& mirror);
 

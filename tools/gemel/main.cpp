@@ -43,6 +43,7 @@ struct Arguments {
     std::string volume, size;
     bool force = false;
     gemel::ResyncOptions resync;
+    bool before_resync = false;
     bool json = false;
     std::function<int()> command;
 };
@@ -84,7 +85,7 @@ void add_questions(CLI::App& app, Arguments& a) {
 
 void add_verb(CLI::App& app, const char* verb, const char* description, Arguments& a) {
     add_mirror(add_command(app, verb, description, a,
-                           [&a, verb] { return gemel::send_command(a.run, a.mirror, verb, ""); }),
+                           [&a, verb] { return gemel::send_command(a.run, a.mirror, verb); }),
                a.mirror);
 }
 
@@ -144,11 +145,14 @@ void add_verbs(CLI::App& app, Arguments& a) {
         "Make this node go on alone where no vote can be had. Says what may be lost by it;\n"
         "without --force that is all it does",
         a, [&a] {
-            return a.force ? gemel::send_command(a.run, a.mirror, "promote", "force")
+            return a.force ? gemel::promote(a.run, a.mirror, a.before_resync)
                            : gemel::refuse_promotion(a.run, a.mirror);
         });
     add_mirror(promote, a.mirror);
     promote->add_flag("--force", a.force, "do it, whatever may be lost");
+    promote->add_flag("--before-resync", a.before_resync,
+                      "with the last consistent state, the one before a resync that was\n"
+                      "interrupted (kept where the file system clones files: XFS, Btrfs)");
 
     add_verify(app, a);
 

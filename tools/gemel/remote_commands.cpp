@@ -245,10 +245,11 @@ int show_events(const std::string& run, const EventsOptions& options) {
     return kExitDone;
 }
 
-int send_command(const std::string& run, const std::string& mirror, const std::string& verb,
-                 const std::string& option) {
+namespace {
+
+int post_command(const std::string& run, const std::string& mirror, const std::string& verb,
+                 const std::string& body) {
     ControlClient client(run);
-    const std::string body = option.empty() ? "" : "{\"" + option + "\":true}";
     // Without a limit: an application may take long to stop, and the daemon knows its limit.
     const ControlAnswer answer =
         client.post("/v1/mirrors/" + ControlClient::escape(mirror) + "/" + verb, body, Duration{});
@@ -256,6 +257,17 @@ int send_command(const std::string& run, const std::string& mirror, const std::s
     const Json json = Json::parse(answer.body, nullptr, false);
     if (json.is_object() && json.contains("text")) print(text_of(json, "text") + "\n");
     return kExitDone;
+}
+
+}  // namespace
+
+int send_command(const std::string& run, const std::string& mirror, const std::string& verb) {
+    return post_command(run, mirror, verb, "");
+}
+
+int promote(const std::string& run, const std::string& mirror, bool before_resync) {
+    const Json body{{"force", true}, {"before_resync", before_resync}};
+    return post_command(run, mirror, "promote", body.dump());
 }
 
 int resync(const std::string& run, const ResyncOptions& options) {

@@ -337,6 +337,37 @@ Result<std::size_t> SimVfs::copy_range(Fd source, std::uint64_t source_offset, F
     return to.file_system->write(*to.inode, Bytes(buffer).first(got.value()), target_offset, now());
 }
 
+// A shared extent is copied: what it costs is none of what the simulation looks at.
+Status SimVfs::clone(Fd source, Fd target) noexcept {
+    auto entered = enter(VfsCall::copy, target, {});
+    if (!entered.ok()) return entered.status();
+    OpenFile& to = *entered.value();
+    OpenFile* from = find(source);
+    if (from == nullptr || !can_read(from->flags) || !can_write(to.flags)) return error(EBADF);
+    if (!S_ISREG(from->inode->meta.mode) || !S_ISREG(to.inode->meta.mode)) return error(EINVAL);
+    if (from->file_system != to.file_system) return error(EXDEV);
+    FileSystem& files = *to.file_system;
+    GEMEL_TRY(files.truncate(*to.inode, 0, now()));
+    const std::uint64_t size = from->inode->data.size;
+    ByteBuffer buffer(256 * kKiB);
+    for (std::uint64_t at = 0; at < size;) {
+        const auto data = files.seek(*from->inode, at, SEEK_DATA);
+        if (!data.ok()) break;
+        const auto hole = files.seek(*from->inode, data.value(), SEEK_HOLE);
+        if (!hole.ok()) return hole.status();
+        const std::uint64_t length =
+            std::min<std::uint64_t>(hole.value() - data.value(), buffer.size());
+        const auto got = files.read(*from->inode, MutableBytes(buffer).first(length), data.value());
+        if (!got.ok()) return got.status();
+        const auto put =
+            files.write(*to.inode, Bytes(buffer).first(got.value()), data.value(), now());
+        if (!put.ok()) return put.status();
+        if (put.value() != got.value()) return error(ENOSPC);
+        at = data.value() + got.value();
+    }
+    return files.truncate(*to.inode, size, now());
+}
+
 // --- Durability ----------------------------------------------------------------------------------
 
 Status SimVfs::sync_as(VfsCall call, Fd file) noexcept {

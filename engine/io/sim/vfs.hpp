@@ -57,6 +57,7 @@ class SimVfs final : public Vfs {
     Result<std::uint64_t> seek(Fd file, std::uint64_t offset, int whence) noexcept override;
     Result<std::size_t> copy_range(Fd source, std::uint64_t source_offset, Fd target,
                                    std::uint64_t target_offset, std::size_t size) noexcept override;
+    Status clone(Fd source, Fd target) noexcept override;
     Status sync(Fd file, bool data_only) noexcept override;
     Status sync_file_system(Fd file) noexcept override;
     Status drop_cache(Fd file) noexcept override;

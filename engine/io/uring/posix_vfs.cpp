@@ -10,7 +10,9 @@
 #include <cstdio>
 #include <ctime>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -213,6 +215,12 @@ Result<std::size_t> PosixVfs::copy_range(Fd source, std::uint64_t source_offset,
         return ::copy_file_range(source.value, &from, target.value, &to,
                                  std::min(size, kTransferMax), 0);
     }));
+}
+
+Status PosixVfs::clone(Fd source, Fd target) noexcept {
+    // A longer target keeps what lies behind the source's end.
+    GEMEL_TRY(truncate(target, 0));
+    return status_of([&] { return ::ioctl(target.value, FICLONE, source.value); });
 }
 
 Status PosixVfs::sync(Fd file, bool data_only) noexcept {

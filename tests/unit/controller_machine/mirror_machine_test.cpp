@@ -382,6 +382,47 @@ TEST_F(MachineTest, ForceWithoutAVoteIsMarkedBeforeItServes) {
     EXPECT_TRUE(only<ReplyCommand>().done);
 }
 
+TEST_F(MachineTest, GoesBackOnlyWhenItIsOnRecordThatEverythingMustBeCompared) {
+    superblock.is_consistent = false;
+    start(recorded(6, "beta", {{"beta", kBetas}}));
+    give(CommandGiven{Command::promote_before, 2});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    EXPECT_FALSE(called(ReplicaCall::restore_before));
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::restore_before));
+    // Nothing else begins meanwhile.
+    give(SessionUp{});
+    give(beta());
+    read(recorded(6, "beta", {{"beta", kBetas}}));
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    give(ReplicaNoticed{ReplicaNotice::restored, {}, {}});
+    read(recorded(6, "beta", {{"beta", kBetas}}));
+    won();
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.is_consistent);
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_alone));
+    EXPECT_TRUE(only<ReplyCommand>().done);
+}
+
+TEST_F(MachineTest, CopyThatCannotGoBackStaysHalfFilled) {
+    superblock.is_consistent = false;
+    start(recorded(6, "beta", {{"beta", kBetas}}));
+    give(CommandGiven{Command::promote_before, 2});
+    stored();
+    give(ReplicaNoticed{ReplicaNotice::restored, Status(Code::not_found), "it is not kept"});
+    EXPECT_FALSE(only<ReplyCommand>().done);
+    EXPECT_EQ(only<ReplyCommand>().text, "it is not kept");
+    EXPECT_FALSE(machine->superblock().is_consistent);
+    EXPECT_EQ(machine->state(), MirrorState::wait);
+}
+
+TEST_F(MachineTest, CompleteCopyHasNoStateToGoBackTo) {
+    start(recorded(6, "beta", {{"beta", kBetas}}));
+    give(CommandGiven{Command::promote_before, 2});
+    EXPECT_FALSE(only<ReplyCommand>().done);
+    EXPECT_TRUE(all<StoreSuperblock>().empty());
+}
+
 TEST_F(MachineTest, FailingServingNodeNamesThePeerAndVoidsItself) {
     become_primary();
     give(ReplicaNoticed{ReplicaNotice::local_failure, Status::from_errno(EIO), "EIO"});

@@ -198,6 +198,17 @@ TEST_P(VfsDataTest, CopyRangeCopiesUpToTheEnd) {
     EXPECT_EQ(vfs().copy_range(source.get(), 10, target.get(), 0, 5).value(), 0U);
 }
 
+TEST_P(VfsDataTest, CloneIsApartFromWhatItWasMadeOf) {
+    const ScopedFd source = open_file("source"), target = open_file("target");
+    write_all(source.get(), std::string(3 * kBlock, 's') + "end");
+    write_all(target.get(), std::string(5 * kBlock, 't'));
+    const Status cloned = vfs().clone(source.get(), target.get());
+    if (cloned.is_errno(EOPNOTSUPP)) GTEST_SKIP() << "no clones on this file system";
+    ASSERT_TRUE(cloned.ok()) << cloned.to_string();
+    write_all(source.get(), "changed");
+    EXPECT_EQ(content(target.get()), std::string(3 * kBlock, 's') + "end");
+}
+
 // ---- files without a name -------------------------------------------------------------------
 
 TEST_P(VfsDataTest, UnlinkedOpenFileKeepsItsData) {

@@ -194,7 +194,7 @@ void ResyncTest::connect(bool full, bool must_compare) {
     b_->replica->begin_following(std::make_unique<WireEnd>(wire_, 1), true);
     auto target =
         std::make_unique<ResyncTarget>(*b_->loop, b_->node.log(), *b_->replica, b_->progress,
-                                       ResyncTarget::Options{{must_compare}});
+                                       ResyncTarget::Options{{must_compare}, false, before_});
     target->start();
     b_->replica->set_resync_party(std::move(target));
 }

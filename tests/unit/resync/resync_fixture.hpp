@@ -205,6 +205,7 @@ class ResyncTest : public testing::Test {
     std::shared_ptr<Wire> wire_;
     ResyncMemory memory_;
     ResyncPacer pacer_;
+    BeforeImage* before_ = nullptr;      // of the targets to come
     std::vector<std::string> exclude_;   // for begin()
     std::size_t open_files_max_ = 1024;  // the same
     std::uint64_t epoch_ = 5;

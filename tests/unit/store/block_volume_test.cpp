@@ -118,6 +118,27 @@ TEST_P(BlockVolumeTest, CompletesNeverInsideTheCall) {
     EXPECT_FALSE(volume_->is_busy());
 }
 
+TEST_P(BlockVolumeTest, GoesBackToItsClone) {
+    write(0, std::string(2 * kBlockUnit, 'a'));
+    settle();
+    const Status kept = volume_->keep_clone();
+    if (kept.is_errno(EOPNOTSUPP)) GTEST_SKIP() << "no clones on this file system";
+    ASSERT_TRUE(kept.ok()) << kept.to_string();
+    write(kBlockUnit, std::string(3 * kBlockUnit, 'b'));
+    settle();
+    // It is there after a restart, too.
+    volume_.reset();
+    volume_ = open(kId, kSize).value();
+    ASSERT_TRUE(volume_->has_clone());
+    const Status back = volume_->restore_clone();
+    ASSERT_TRUE(back.ok()) << back.to_string();
+    EXPECT_EQ(read(0, 3 * kBlockUnit),
+              std::string(2 * kBlockUnit, 'a') + std::string(kBlockUnit, '\0'));
+    EXPECT_EQ(volume_->size(), kSize);
+    volume_->drop_clone();
+    EXPECT_FALSE(volume_->has_clone());
+}
+
 // Against a string, with everything under way at once.
 TEST_P(BlockVolumeTest, OverlappingChangesTakeEffectInOrderWhateverTheirAlignment) {
     Prng prng(11);

@@ -121,6 +121,7 @@ class FakeVfs final : public Vfs {
                                    std::size_t) noexcept override {
         return none();
     }
+    Status clone(Fd, Fd) noexcept override { return none(); }
     Status sync_file_system(Fd) noexcept override { return none(); }
     Status drop_cache(Fd) noexcept override { return none(); }
     Status make_directory(Fd, std::string_view, mode_t) noexcept override { return none(); }

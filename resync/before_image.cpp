@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resync/before_image.hpp"
+
+#include "engine/base/assert.hpp"
+#include "engine/base/probe.hpp"
+#include "resync/before_restoring.hpp"
+#include "resync/messages.hpp"
+
+#include <sys/stat.h>
+#include <utility>
+
+namespace gemel {
+
+namespace {
+
+constexpr std::string_view kDirectoryName = "before";
+constexpr std::size_t kListBatch = 1024;
+constexpr std::size_t kRemovedATurn = 64;
+
+bool is_private(ObjectId object) noexcept {
+    return object == kOrphanDirectory || object == kDetachedDirectory ||
+           object == kIncomingDirectory;
+}
+
+}  // namespace
+
+BeforeImage::BeforeImage(Loop& loop, LogSink& log,
+                         std::span<const std::unique_ptr<Volume>> volumes) noexcept
+    : loop_(loop), log_(log), parts_(volumes.size()) {
+    is_kept_ = !parts_.empty();
+    for (std::size_t i = 0; i < volumes.size(); ++i) {
+        parts_[i].block = volumes[i]->as_block();
+        parts_[i].directory = volumes[i]->as_directory();
+        is_kept_ = find_part(parts_[i]) && is_kept_;
+    }
+}
+
+BeforeImage::~BeforeImage() { *alive_ = false; }
+
+// Whether the volume's part is there from before a restart.
+bool BeforeImage::find_part(Part& part) noexcept {
+    if (part.block != nullptr) return part.block->has_clone();
+    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+    if (!directory.ok()) return false;
+    Result<BeforeJournal> journal =
+        BeforeJournal::open(loop_.vfs(), std::move(directory).value(), part.directory->id());
+    if (!journal.ok()) return false;
+    const auto made = [&](ObjectId id) { part.seen.insert(id); };
+    const auto saved = [&](Bytes attributes, Bytes) {
+        const Result<ItemHead> head = decode_item_head(attributes);
+        if (head.ok()) part.seen.insert(head->object);
+        return head.status();
+    };
+    if (!journal->read(saved, made).ok()) return false;
+    part.journal = std::move(journal).value();
+    return true;
+}
+
+void BeforeImage::begin() noexcept {
+    drop();
+    is_kept_ = true;
+    trouble_.clear();
+    for (Part& part : parts_) {
+        const Status begun = begin_part(part);
+        if (begun.ok()) continue;
+        give_up(begun);
+        return;
+    }
+}
+
+Status BeforeImage::begin_part(Part& part) noexcept {
+    if (part.block != nullptr) return part.block->keep_clone();
+    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+    if (!directory.ok()) return directory.status();
+    Result<BeforeJournal> journal =
+        BeforeJournal::make(loop_.vfs(), std::move(directory).value(), part.directory->id());
+    if (!journal.ok()) return journal.status();
+    GEMEL_TRY(journal->probe_clones());
+    part.journal = std::move(journal).value();
+    return Status();
+}
+
+void BeforeImage::drop() noexcept {
+    if (!is_kept_) return;
+    is_kept_ = false;
+    invalidate();
+}
+
+void BeforeImage::end() noexcept {
+    if (!is_kept_) return;
+    drop();
+    for (const Part& part : parts_) {
+        if (part.directory == nullptr) continue;
+        const Status emptied = part.directory->empty_directory(kDetachedDirectory);
+        if (emptied.ok()) continue;
+        log_.log(LogLevel::warning,
+                 "what the last resync took away could not be removed: " + emptied.to_string());
+    }
+}
+
+// First what makes it an image, durably; then the clones, which may be many.
+void BeforeImage::invalidate() noexcept {
+    cancel_restore();
+    for (Part& part : parts_) {
+        part.journal.reset();
+        part.seen.clear();
+        if (part.block != nullptr) {
+            part.block->drop_clone();
+            continue;
+        }
+        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+        Status status = directory.status();
+        if (directory.ok()) status = BeforeJournal::invalidate(loop_.vfs(), directory->get());
+        if (!status.ok()) {
+            log_.log(LogLevel::warning,
+                     "what was kept of before a resync can't be removed: " + status.to_string());
+        }
+    }
+    remove_clones();
+}
+
+void BeforeImage::remove_clones() noexcept {
+    if (is_kept_) return;  // begun anew, which has removed them
+    for (Part& part : parts_) {
+        if (part.directory == nullptr) continue;
+        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+        if (!directory.ok()) continue;
+        const Result<bool> more =
+            BeforeJournal::remove_clones(loop_.vfs(), directory->get(), kRemovedATurn);
+        if (!more.ok() || !more.value()) continue;
+        loop_.post([this, alive = alive_] {
+            if (*alive) remove_clones();
+        });
+        return;
+    }
+}
+
+void BeforeImage::give_up(Status status) noexcept {
+    trouble_ = status.is_errno(EOPNOTSUPP) || status.is_errno(EINVAL)
+                   ? "not every volume is on a file system that can clone files (XFS, Btrfs)"
+                   : "it could not be kept: " + status.to_string();
+    is_kept_ = false;
+    invalidate();
+}
+
+void BeforeImage::keep(std::uint16_t volume, ObjectId object) noexcept {
+    if (!is_kept_ || object.is_none() || is_private(object)) return;
+    Part& part = parts_[volume];
+    if (part.directory == nullptr || !part.seen.insert(object).second) return;
+    if (part.directory->exists(object)) check(save(part, object));
+}
+
+void BeforeImage::note_made(std::uint16_t volume, ObjectId directory) noexcept {
+    if (!is_kept_ || !parts_[volume].seen.insert(directory).second) return;
+    check(parts_[volume].journal->append_made(directory));
+}
+
+void BeforeImage::check(Status saved) noexcept {
+    if (saved.ok()) return;
+    GEMEL_PROBE("before image: given up");
+    log_.log(LogLevel::warning,
+             "the state before the resync is kept no more: " + saved.to_string());
+    give_up(saved);
+}
+
+void BeforeImage::keep(const Op& op) noexcept {
+    if (!is_kept_ || parts_[op.volume].directory == nullptr) return;
+    if (op.kind == OpKind::create && S_ISDIR(op.resolved.mode)) note_made(op.volume, op.object);
+    keep(op.volume, op.parent);
+    keep(op.volume, op.new_parent);
+    keep(op.volume, op.resolved.replaced);
+    switch (op.kind) {
+        case OpKind::rename:  // names alone
+        case OpKind::link:
+        case OpKind::release_orphan:  // kept when it lost its name
+            return;
+        default:
+            keep(op.volume, op.object);
+    }
+}
+
+Status BeforeImage::save(Part& part, ObjectId object) noexcept {
+    DirectoryVolume& volume = *part.directory;
+    AttributesItem item;
+    item.head.number = 1;
+    item.head.object = object;
+    item.make = object >= kFirstObject;
+    Result<DirectoryVolume::FullAttributes> now = volume.full_attributes(object);
+    if (!now.ok()) return now.status();
+    item.attributes = std::move(now).value();
+    const std::uint32_t mode = item.attributes.stat.mode;
+    ByteBuffer target, attributes, listing;
+    if (S_ISLNK(mode)) {
+        Result<ByteBuffer> link = volume.read_link(object);
+        if (!link.ok()) return link.status();
+        target = std::move(link).value();
+        item.link_target = target;
+    }
+    encode_attributes(item, attributes);
+    if (S_ISDIR(mode)) {
+        std::vector<ListedEntry> entries;
+        for (std::uint64_t position = 0;;) {
+            const std::size_t seen = entries.size();
+            GEMEL_TRY(volume.list(object, position, kListBatch, entries));
+            if (entries.size() == seen) break;
+            position = entries.back().next;
+        }
+        NamesItem names;
+        names.head = item.head;
+        names.first = names.last = true;
+        for (const ListedEntry& entry : entries) {
+            if (!entry.local && !entry.id.is_none()) {
+                names.entries.emplace_back(entry.name, entry.id);
+            }
+        }
+        encode_names(names, listing);
+    }
+    Fd content;
+    if (S_ISREG(mode)) {
+        const Result<Fd> fd = volume.data_fd(object);
+        if (!fd.ok()) return fd.status();
+        content = fd.value();
+    }
+    return part.journal->append(attributes, listing, object, content);
+}
+
+void BeforeImage::restore(std::function<void(Status, const std::string&)> done) noexcept {
+    GEMEL_ASSERT(is_kept_);
+    restoring_ = std::make_unique<BeforeRestoring>(loop_, std::move(done));
+    for (Part& part : parts_) restoring_->add(part.block, part.directory, part.journal);
+    restoring_->start();
+}
+
+void BeforeImage::cancel_restore() noexcept { restoring_.reset(); }
+
+}  // namespace gemel

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The last consistent state of a target, kept while a resync fills it, so that a person can go back
+// to it when the source is lost before the end (`gemel promote --force --before-resync`).
+//
+// Invariant: for each object that has been changed since begin(), what it was then is durable in
+// the image, before the change. So the state of then is: what the image has, and the rest of the
+// tree as it stands. Kept are attributes, listings, and content as clones, which share what is on
+// the disk (FICLONE: XFS, Btrfs); of a block volume's file there is one clone from the beginning.
+// The image outlives the process, and lost sessions: it ends when the copy is complete, or serves.
+//
+// Where a clone can't be had (ext4, a block device, no space left) nothing is kept, and the resync
+// goes on without.
+#pragma once
+
+#include "engine/base/log.hpp"
+#include "engine/io/loop.hpp"
+#include "engine/store/block_volume.hpp"
+#include "engine/store/directory_volume.hpp"
+#include "resync/before_journal.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace gemel {
+
+class BeforeRestoring;
+
+class BeforeImage {
+   public:
+    // Requires: all references outlive it. Looks for what is kept already.
+    BeforeImage(Loop& loop, LogSink& log,
+                std::span<const std::unique_ptr<Volume>> volumes) noexcept;
+    ~BeforeImage();
+    BeforeImage(const BeforeImage&) = delete;
+    BeforeImage& operator=(const BeforeImage&) = delete;
+
+    // Keeps what the volumes are now; what was kept before goes. Requires: nothing is in flight.
+    void begin() noexcept;
+    // Nothing is kept any more, durably; the space comes back in the background.
+    void drop() noexcept;
+    // drop() when the copy is complete: what the resync took out of the trees, which stays in
+    // detached/ for as long as something is kept, goes for good.
+    void end() noexcept;
+    [[nodiscard]] bool is_kept() const noexcept { return is_kept_; }
+    // Why the last begin() kept nothing, or what was kept had to be given up; else empty.
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+
+    // Called before the object, or all that an op changes, is changed. Waits for the disk the first
+    // time. Nothing happens while nothing is kept.
+    void keep(std::uint16_t volume, ObjectId object) noexcept;
+    void keep(const Op& op) noexcept;
+    // Called before the directory is made: it was not there, and its listing never counts. (A file
+    // that is taken for one that was there gets no name back, and goes at the end.)
+    void note_made(std::uint16_t volume, ObjectId directory) noexcept;
+
+    // Puts all volumes back, a bounded amount of work a turn; `done` from the loop, with a sentence
+    // where it failed. It is not durable then; the image stays, so it can be begun again. Requires:
+    // is_kept(); nobody else changes the volumes until done or cancel_restore().
+    void restore(std::function<void(Status, const std::string&)> done) noexcept;
+    void cancel_restore() noexcept;
+
+   private:
+    struct Part {
+        BlockVolume* block = nullptr;
+        DirectoryVolume* directory = nullptr;
+        std::optional<BeforeJournal> journal;             // of a directory
+        std::unordered_set<ObjectId, ObjectIdHash> seen;  // kept, or made since
+    };
+
+    Status begin_part(Part& part) noexcept;
+    [[nodiscard]] bool find_part(Part& part) noexcept;
+    Status save(Part& part, ObjectId object) noexcept;
+    void check(Status saved) noexcept;
+    void give_up(Status status) noexcept;
+    void invalidate() noexcept;
+    void remove_clones() noexcept;
+
+    Loop& loop_;
+    LogSink& log_;
+    std::vector<Part> parts_;
+    bool is_kept_ = false;
+    std::string trouble_;
+    std::unique_ptr<BeforeRestoring> restoring_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
+};
+
+}  // namespace gemel

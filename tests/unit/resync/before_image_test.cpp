@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// A resync is interrupted at any frame, perhaps more than once, perhaps by the end of the target's
+// process or of its power: then the last consistent state comes back whole. GEMEL_SEEDS=N makes
+// other numbers of seeds.
+#include "resync/before_image.hpp"
+
+#include "engine/base/prng.hpp"
+#include "tests/unit/resync/resync_fixture.hpp"
+
+#include <cstdlib>
+#include <fcntl.h>
+
+namespace gemel::resync_test {
+
+namespace {
+
+using Tree = std::map<std::string, std::string>;
+
+// What a person sees: what is open without a name is gone with the process anyway.
+Tree named_tree_of(Side& side) {
+    Tree tree = tree_of(side);
+    std::erase_if(
+        tree, [](const auto& entry) { return entry.first.find(".gemel") != std::string::npos; });
+    return tree;
+}
+
+void expect_same(const Tree& then, const Tree& now, const std::string& when) {
+    for (const auto& [path, text] : then) {
+        const auto found = now.find(path);
+        if (found != now.end() && found->second == text) continue;
+        ADD_FAILURE() << when << " " << path << "\n  then " << text << "\n  now  "
+                      << (found == now.end() ? "missing" : found->second);
+    }
+    for (const auto& [path, text] : now) {
+        if (!then.contains(path)) ADD_FAILURE() << when << " left over: " << path << " " << text;
+    }
+}
+
+enum class End { session, process, power };
+
+class BeforeImageTest : public ResyncTest {
+   protected:
+    // In sync, everything on both disks; then the target is away while the source is changed.
+    void begin_apart(std::uint64_t seed) {
+        begin(seed);
+        random_ops(50);
+        connect();
+        ASSERT_TRUE(finish());
+        join();
+        random_ops(20);
+        ASSERT_TRUE(world_->run_until([&] { return a_->replica->all_acknowledged(); }));
+        bool synced = false;
+        b_->replica->sync_everything([&](Status status) { synced = status.ok(); });
+        ASSERT_TRUE(world_->run_until([&] { return synced; }));
+        then_ = named_tree_of(*b_);
+        go_alone();
+        random_ops(60);
+        look();
+        image_->begin();
+        ASSERT_TRUE(image_->is_kept()) << image_->trouble();
+    }
+    void look() {
+        image_ = std::make_unique<BeforeImage>(*b_->loop, b_->node.log(), b_->volumes);
+        before_ = image_.get();
+    }
+    // A resync that is cut at a frame, while applications go on.
+    void resync_until(std::uint64_t frame, End end) {
+        connect();
+        wire_->cut_at = frame;
+        random_ops_meanwhile(15, Duration::milliseconds(3));
+        ASSERT_TRUE(world_->run_until([&] {
+            return (a_->complete && ops_to_come_ == 0) || a_->lost || !b_->failures.empty();
+        }));
+        ASSERT_TRUE(b_->failures.empty()) << b_->failures[0];
+        ops_to_come_ = 0;
+        is_through_ = a_->complete && !a_->lost;
+        if (is_through_) {
+            join();
+            image_->end();
+        }
+        go_alone();
+        if (is_through_) return;
+        if (end == End::session) return;
+        image_.reset();
+        if (end == End::power) b_->node.power_cut();
+        if (end == End::process) b_->node.kill_process();
+        b_->close();
+        b_->open(id_);
+        look();
+        ASSERT_TRUE(image_->is_kept());
+    }
+    void restore() {
+        Status outcome = Status(Code::cancelled);
+        bool done = false;
+        image_->restore([&](Status status, const std::string& what) {
+            EXPECT_TRUE(status.ok()) << what;
+            outcome = status;
+            done = true;
+        });
+        ASSERT_TRUE(world_->run_until([&] { return done; }));
+        ASSERT_TRUE(outcome.ok());
+    }
+    void TearDown() override {
+        image_.reset();
+        before_ = nullptr;
+        orphans_.clear();
+        memory_ = {};
+        is_through_ = false;
+        ResyncTest::TearDown();
+    }
+
+    Tree then_;
+    bool is_through_ = false;  // the last resync came to its end
+    std::unique_ptr<BeforeImage> image_;
+};
+
+std::uint64_t seeds() {
+    const char* text = std::getenv("GEMEL_SEEDS");
+    return text == nullptr ? 40 : std::strtoull(text, nullptr, 10);
+}
+
+}  // namespace
+
+TEST_F(BeforeImageTest, BringsTheLastConsistentStateBackWhereverTheResyncEnds) {
+    for (std::uint64_t seed = 1; seed <= seeds() && !HasFailure(); ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Prng chance(seed);
+        begin_apart(seed);
+        if (HasFatalFailure()) return;
+        const std::uint64_t sessions = 1 + chance.below(3);
+        for (std::uint64_t i = 0; i < sessions && !is_through_; ++i) {
+            resync_until(3 + chance.below(60), static_cast<End>(chance.below(3)));
+            if (HasFatalFailure()) return;
+            random_ops(10);
+        }
+        if (!is_through_) {
+            restore();
+            if (HasFatalFailure()) return;
+            expect_same(then_, named_tree_of(*b_), "restored");
+        }
+        // It is an old copy, of which nothing is known, and becomes a good one again.
+        image_->drop();
+        connect(!is_through_);
+        ASSERT_TRUE(finish());
+        expect_equal();
+        TearDown();
+    }
+}
+
+TEST_F(BeforeImageTest, CanBeBegunAgainWhenThePowerGoesWhileItIsPutBack) {
+    std::size_t put_back = 0;
+    for (std::uint64_t seed = 100; put_back < 12 && !HasFailure(); ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Prng chance(seed);
+        begin_apart(seed);
+        resync_until(25, End::session);
+        if (HasFatalFailure()) return;
+        if (is_through_) {
+            TearDown();
+            continue;
+        }
+        ++put_back;
+        b_->node.die_at_vfs_call(1 + chance.below(400), true);
+        bool done = false;
+        image_->restore([&](Status, const std::string&) { done = true; });
+        world_->run_for(Duration::seconds(2));
+        image_.reset();
+        if (done) {
+            b_->node.die_at_vfs_call(0);
+        } else {
+            b_->node.power_cut();
+            b_->close();
+            b_->open(id_);
+            look();
+            ASSERT_TRUE(image_->is_kept());
+            restore();
+            if (HasFatalFailure()) return;
+        }
+        expect_same(then_, named_tree_of(*b_), "restored");
+        TearDown();
+    }
+}
+
+TEST_F(BeforeImageTest, LeavesNothingBehindWhenTheCopyIsComplete) {
+    begin_apart(7);
+    connect();
+    ASSERT_TRUE(finish());
+    image_->end();
+    EXPECT_FALSE(image_->is_kept());
+    expect_equal();
+    world_->run_for(Duration::seconds(1));
+    const Result<ScopedFd> directory = b_->volume().private_directory("before");
+    ASSERT_TRUE(directory.ok());
+    std::vector<DirectoryEntry> entries;
+    ASSERT_TRUE(b_->loop->vfs().read_directory(directory->get(), 0, 10, entries).ok());
+    EXPECT_TRUE(entries.empty());
+    look();
+    EXPECT_FALSE(image_->is_kept());
+}
+
+}  // namespace gemel::resync_test
