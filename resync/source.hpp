@@ -45,6 +45,7 @@ class ResyncSource final : public ResyncParty {
     ~ResyncSource() override;
 
     Status intents_of(FrameType, Bytes, IntentSet&) noexcept override { return Status(); }
+    [[nodiscard]] bool is_settled(std::uint16_t volume, ObjectId object) const noexcept override;
     Status on_frame(FrameType type, Bytes payload) noexcept override;
     void on_progress() noexcept override;
     void on_session_lost() noexcept override;

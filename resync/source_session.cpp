@@ -174,6 +174,14 @@ Status ResyncSource::on_answers(Bytes payload) noexcept {
     return Status();
 }
 
+bool ResyncSource::is_settled(std::uint16_t volume, ObjectId object) const noexcept {
+    const auto is_open = [&](const Item& item) {
+        return item.kind == Item::Kind::check && item.volume == volume && item.object == object;
+    };
+    return std::none_of(outstanding_.begin(), outstanding_.end(), is_open) &&
+           std::none_of(wants_.begin(), wants_.end(), is_open);
+}
+
 Status ResyncSource::settle(Item& item, const ItemAnswer& answer) noexcept {
     VolumeState& volume = volumes_[item.volume];
     const bool missing = answer.verdict == Verdict::missing;

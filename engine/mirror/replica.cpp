@@ -29,7 +29,7 @@ class Replica::Impl final : public PeerLinkHandler {
           rounds(context, syncs, [this] { return serving.take_activity(); }) {
         context.disk_failed = [this](Status status) { note_disk_failure(as_disk_failure(status)); };
         context.block_progress = [this] {
-            if (party != nullptr) party->on_progress();
+            if (context.resync != nullptr) context.resync->on_progress();
             if (context.verifier != nullptr) context.verifier->on_progress();
             following.on_block_progress();
         };
@@ -70,7 +70,6 @@ class Replica::Impl final : public PeerLinkHandler {
     Sizes sizes;
     Following following;
     Rounds rounds;
-    std::unique_ptr<ResyncParty> party;
     const std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // for what is posted
 
    private:
@@ -87,8 +86,8 @@ void Replica::Impl::take_link(std::unique_ptr<PeerLink> link) noexcept {
 
 void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
     context.last_heard = context.loop.now();
-    const Status status =
-        follows() ? following.on_frame(type, payload, party.get()) : serve_frame(type, payload);
+    const Status status = follows() ? following.on_frame(type, payload, context.resync.get())
+                                    : serve_frame(type, payload);
     if (!status.ok()) {
         GEMEL_PROBE("replica: a frame that does not belong here ends the session");
         on_lost(status);
@@ -151,7 +150,7 @@ Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
     switch (type) {
         case FrameType::ack: {
             const Status status = serving.on_ack(payload);
-            if (party != nullptr) party->on_progress();
+            if (context.resync != nullptr) context.resync->on_progress();
             return status;
         }
         case FrameType::sync_done:
@@ -174,7 +173,8 @@ Status Replica::Impl::serve_frame(FrameType type, Bytes payload) noexcept {
         case FrameType::resync_intents:
         case FrameType::resync_answer:
         case FrameType::resync_done:
-            return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+            return context.resync == nullptr ? Status(Code::corrupt)
+                                             : context.resync->on_frame(type, payload);
         case FrameType::verify_answer:
         case FrameType::verify_reply:
             // Without one it is late: nobody waits for it any more.
@@ -193,7 +193,7 @@ void Replica::Impl::on_lost(Status reason) noexcept {
 
 void Replica::Impl::end_session() noexcept {
     context.drop_link();
-    if (party != nullptr) party->on_session_lost();
+    if (context.resync != nullptr) context.resync->on_session_lost();
     if (context.verifier != nullptr) context.verifier->on_session_lost();
     sizes.reset();
     following.stop();
@@ -217,7 +217,7 @@ Replica::~Replica() = default;
 
 void Replica::submit(ClientOp& op) noexcept {
     impl_->serving.submit(op);
-    if (impl_->party != nullptr) impl_->party->on_progress();
+    if (impl_->context.resync != nullptr) impl_->context.resync->on_progress();
 }
 void Replica::sync(ClientSync& sync) noexcept { impl_->serving.sync(sync); }
 
@@ -255,7 +255,7 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
                  context.role == ReplicaRole::secondary);
     const bool continues = context.role == ReplicaRole::held;
     context.drop_link();
-    impl_->party.reset();
+    impl_->context.resync.reset();
     impl_->end_verify();
     impl_->sizes.reset();
     impl_->following.stop();
@@ -318,7 +318,7 @@ void Replica::release_claim() noexcept { impl_->serving.release_claim(); }
 bool Replica::all_acknowledged() const noexcept { return impl_->serving.all_acknowledged(); }
 
 void Replica::wake_resync() noexcept {
-    if (impl_->party != nullptr) impl_->party->on_progress();
+    if (impl_->context.resync != nullptr) impl_->context.resync->on_progress();
 }
 
 void Replica::hold_answers() noexcept { impl_->serving.hold_answers(); }
@@ -342,7 +342,7 @@ void Replica::sync_everything(std::function<void(Status)> done) noexcept {
 void Replica::begin_attaching() noexcept { impl_->serving.begin_attaching(); }
 
 void Replica::finish_attaching(bool peer_in_set) noexcept {
-    impl_->party.reset();
+    impl_->context.resync.reset();
     impl_->serving.finish_attaching(peer_in_set);
     if (peer_in_set) impl_->rounds.on_peer_joined();
 }
@@ -361,13 +361,13 @@ void Replica::begin_following(std::unique_ptr<PeerLink> link, bool as_target) no
 void Replica::promote_to_secondary() noexcept {
     GEMEL_ASSERT(role() == ReplicaRole::target);
     impl_->context.role = ReplicaRole::secondary;
-    impl_->party.reset();
+    impl_->context.resync.reset();
 }
 
 void Replica::stop() noexcept {
     impl_->context.drop_link();
     impl_->context.role = ReplicaRole::idle;
-    impl_->party.reset();
+    impl_->context.resync.reset();
     impl_->end_verify();
     impl_->rounds.stop();
     impl_->sizes.reset();
@@ -395,7 +395,7 @@ PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }
 Duration Replica::waiting_for_peer() const noexcept { return impl_->serving.waiting_for_peer(); }
 
 void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
-    impl_->party = std::move(party);
+    impl_->context.resync = std::move(party);
 }
 
 void Replica::set_verify_party(std::unique_ptr<ResyncParty> party) noexcept {

@@ -114,6 +114,10 @@ class ResyncParty {
     [[nodiscard]] virtual bool is_ready(FrameType, Bytes) noexcept { return true; }
     // Errors: corrupt (the session ends). A disk's error is reported by Replica::fail_locally.
     virtual Status on_frame(FrameType type, Bytes payload) noexcept = 0;
+    // Source: where the map calls the object's content clean, the target has it at this point of
+    // the stream. False while it may answer a check of it with want: it may still have what was
+    // there before.
+    [[nodiscard]] virtual bool is_settled(std::uint16_t, ObjectId) const noexcept { return true; }
     // Target: the op is about to be carried out here.
     virtual void before_op(const Op&) noexcept {}
     // Source: ops were acknowledged or carried out; a place to go on with work that waited.

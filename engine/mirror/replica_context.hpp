@@ -34,6 +34,7 @@ struct ReplicaContext {
 
     ReplicaRole role = ReplicaRole::idle;
     std::unique_ptr<PeerLink> link;
+    std::unique_ptr<ResyncParty> resync;    // null: none runs
     std::unique_ptr<ResyncParty> verifier;  // null: nothing is compared
     // Ops go to the peer where its copy allows; false until both nodes' intents are united.
     bool shipping = false;

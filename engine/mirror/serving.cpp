@@ -264,7 +264,11 @@ void Serving::execute_then_ship(ClientOp& client) noexcept {
     }
     const PeerPart part(op);
     // An object that is published here was not sent before, because it can't be.
-    if (op.scope != Scope::publishes && context_.shipping && can_ship(map_of(op), part.op())) {
+    // What the peer copies from has to be there.
+    const bool is_source_there = op.kind != OpKind::copy_range || context_.resync == nullptr ||
+                                 context_.resync->is_settled(op.volume, op.source);
+    if (op.scope != Scope::publishes && context_.shipping && is_source_there &&
+        can_ship(map_of(op), part.op())) {
         const std::uint64_t number = ship(part.op());
         note_shipped(map_of(op), part.op());
         if (waiting_.empty()) context_.link->flush();

@@ -170,6 +170,35 @@ TEST_F(ResyncTest, FileGrowsBehindTheRangeThatIsWanted) {
     EXPECT_GT(contents, 0U);
 }
 
+// The target carries the copy out on what it has: while the answer to a check of the source range
+// is on its way, that may be the old content, which no later item would put right where it went.
+TEST_F(ResyncTest, RangeIsCopiedWhileItsCheckIsUnanswered) {
+    begin(11);
+    wire_delay_min_ = kSlowWire;
+    constexpr std::uint64_t kSize = 64 * kChunkBlock;
+    const ObjectId from = make_file(kRootObject, "from", std::string(kSize, 'x'));
+    const ObjectId to = make_file(kRootObject, "to", std::string(kSize, 't'));
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    write(from, 0, std::string(kSize, 'y'));
+    connect();
+    TestOp copy;
+    copy.op.kind = OpKind::copy_range;
+    copy.op.object = to;
+    copy.op.source = from;
+    copy.op.size = kSize;
+    bool is_submitted = false;
+    wire_->after_delivery = [&](int side, FrameType type) {
+        if (side != 0 || type != FrameType::resync_check || is_submitted) return;
+        is_submitted = true;
+        a_->replica->submit(copy);
+    };
+    expect_good_end();
+    EXPECT_TRUE(copy.done && copy.outcome.ok());
+}
+
 // Its process lives, as the heartbeats show, but its disk answers no more.
 TEST_F(ResyncTest, StuckTargetIsNoticedByWhoeverWaitsForIt) {
     for (const bool congested : {false, true}) {
