@@ -15,7 +15,9 @@ EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
     : loop_(loop),
       log_(log),
       replica_(loop, log, intents, volumes, *this, options),
-      before_(loop, log, volumes) {}
+      before_(loop, log, volumes, [this](Status reason, const std::string& what) {
+          replica_.fail_locally(reason, what);
+      }) {}
 
 EngineReplica::~EngineReplica() = default;
 

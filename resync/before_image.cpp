@@ -3,6 +3,7 @@
 
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
+#include "engine/mirror/replica.hpp"
 #include "resync/before_restoring.hpp"
 #include "resync/messages.hpp"
 
@@ -24,9 +25,9 @@ bool is_private(ObjectId object) noexcept {
 
 }  // namespace
 
-BeforeImage::BeforeImage(Loop& loop, LogSink& log,
-                         std::span<const std::unique_ptr<Volume>> volumes) noexcept
-    : loop_(loop), log_(log), parts_(volumes.size()) {
+BeforeImage::BeforeImage(Loop& loop, LogSink& log, std::span<const std::unique_ptr<Volume>> volumes,
+                         Failed failed) noexcept
+    : loop_(loop), log_(log), failed_(std::move(failed)), parts_(volumes.size()) {
     is_kept_ = !parts_.empty();
     for (std::size_t i = 0; i < volumes.size(); ++i) {
         parts_[i].block = volumes[i]->as_block();
@@ -80,8 +81,8 @@ Status BeforeImage::begin_part(Part& part) noexcept {
     return Status();
 }
 
+// Though nothing is known to be kept, something may be there that could not be read.
 void BeforeImage::drop() noexcept {
-    if (!is_kept_) return;
     is_kept_ = false;
     invalidate();
 }
@@ -105,16 +106,13 @@ void BeforeImage::invalidate() noexcept {
         part.journal.reset();
         part.seen.clear();
         if (part.block != nullptr) {
-            part.block->drop_clone();
+            report(part.block->drop_clone(), "the clone from before a resync can't be removed");
             continue;
         }
         const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
         Status status = directory.status();
         if (directory.ok()) status = BeforeJournal::invalidate(loop_.vfs(), directory->get());
-        if (!status.ok()) {
-            log_.log(LogLevel::warning,
-                     "what was kept of before a resync can't be removed: " + status.to_string());
-        }
+        report(status, "what was kept from before a resync can't be removed");
     }
     remove_clones();
 }
@@ -135,10 +133,23 @@ void BeforeImage::remove_clones() noexcept {
     }
 }
 
+void BeforeImage::report(Status status, const char* what) noexcept {
+    if (status.ok()) return;
+    std::string text = std::string(what) + ": " + status.to_string();
+    log_.log(LogLevel::warning, text);
+    if (!is_disk_failure(status)) return;
+    loop_.post([this, alive = alive_, status, text = std::move(text)] {
+        if (*alive) failed_(status, text);
+    });
+}
+
 void BeforeImage::give_up(Status status) noexcept {
     trouble_ = status.is_errno(EOPNOTSUPP) || status.is_errno(EINVAL)
                    ? "not every volume is on a file system that can clone files (XFS, Btrfs)"
                    : "it could not be kept: " + status.to_string();
+    if (!status.is_errno(EOPNOTSUPP) && !status.is_errno(EINVAL) && !status.is_errno(EBUSY)) {
+        report(status, "the state before a resync can't be kept");
+    }
     is_kept_ = false;
     invalidate();
 }

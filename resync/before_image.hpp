@@ -9,7 +9,9 @@
 // The image outlives the process, and lost sessions: it ends when the copy is complete, or serves.
 //
 // Where a clone can't be had (ext4, a block device, no space left) nothing is kept, and the resync
-// goes on without.
+// goes on without. But what has been kept must not outlive its time, or it would be taken for the
+// state before a later resync; so where it can't be removed, and wherever else the disk fails, this
+// copy has failed.
 #pragma once
 
 #include "engine/base/log.hpp"
@@ -32,9 +34,12 @@ class BeforeRestoring;
 
 class BeforeImage {
    public:
-    // Requires: all references outlive it. Looks for what is kept already.
-    BeforeImage(Loop& loop, LogSink& log,
-                std::span<const std::unique_ptr<Volume>> volumes) noexcept;
+    using Failed = std::function<void(Status reason, const std::string& what)>;
+
+    // Requires: all references outlive it. Looks for what is kept already. `failed` is called from
+    // the loop when the disk has failed.
+    BeforeImage(Loop& loop, LogSink& log, std::span<const std::unique_ptr<Volume>> volumes,
+                Failed failed) noexcept;
     ~BeforeImage();
     BeforeImage(const BeforeImage&) = delete;
     BeforeImage& operator=(const BeforeImage&) = delete;
@@ -77,11 +82,13 @@ class BeforeImage {
     Status save(Part& part, ObjectId object) noexcept;
     void check(Status saved) noexcept;
     void give_up(Status status) noexcept;
+    void report(Status status, const char* what) noexcept;
     void invalidate() noexcept;
     void remove_clones() noexcept;
 
     Loop& loop_;
     LogSink& log_;
+    Failed failed_;
     std::vector<Part> parts_;
     bool is_kept_ = false;
     std::string trouble_;

@@ -20,37 +20,35 @@ void Following::stop() noexcept {
     received_ = applied_ = acknowledged_ = 0;
     done_.clear();
     waiting_syncs_.clear();
-    waiting_party_ = nullptr;
     open_round_ = own_round_ = 0;
     commit_pending_ = false;
 }
 
-Status Following::on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+Status Following::on_frame(FrameType type, Bytes payload) noexcept {
     if (failed_) return Status();
     // Sent ahead on purpose: it must not wait behind the ops whose intents it announces.
     if (type == FrameType::intend) return on_intend(payload);
     if (sizes_.is_adopting()) {
         // Whether it fits is judged by the size to come.
-        waiting_party_ = party;
         queue_.push_back({type, ByteBuffer(payload.begin(), payload.end())});
         return Status();
     }
     if (queue_.empty()) {
-        Result<bool> now = ready(type, payload, party);
+        Result<bool> now = ready(type, payload);
         if (!now.ok()) return now.status();
-        if (now.value() && is_clear(type, payload, party)) return process(type, payload, party);
-        if (!now.value()) request_commit(party);
+        if (now.value() && is_clear(type, payload)) return process(type, payload);
+        if (!now.value()) request_commit();
     } else {
         // Joins the group commit of those before it.
-        const Result<bool> joined = ready(type, payload, party);
+        const Result<bool> joined = ready(type, payload);
         if (!joined.ok()) return joined.status();
-        if (!joined.value()) request_commit(party);
+        if (!joined.value()) request_commit();
     }
     queue_.push_back({type, ByteBuffer(payload.begin(), payload.end())});
     return Status();
 }
 
-Result<bool> Following::ready(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+Result<bool> Following::ready(FrameType type, Bytes payload) noexcept {
     IntentSet set;
     if (type == FrameType::op) {
         const Result<DecodedOp> decoded = decode_op(payload);
@@ -66,41 +64,41 @@ Result<bool> Following::ready(FrameType type, Bytes payload, ResyncParty* party)
         }
         add_intents(op, size_now, context_.intents, set);
     } else if (type >= FrameType::resync_begin && type <= FrameType::resync_done) {
-        if (party == nullptr) return Code::corrupt;
-        if (const Status status = party->intents_of(type, payload, set); !status.ok()) {
+        if (context_.resync == nullptr) return Code::corrupt;
+        if (const Status status = context_.resync->intents_of(type, payload, set); !status.ok()) {
             return status;
         }
     }
     return set.keys().empty() || context_.intents.touch(set.keys());
 }
 
-void Following::request_commit(ResyncParty* party) noexcept {
+void Following::request_commit() noexcept {
     if (commit_pending_) return;
     commit_pending_ = true;
-    context_.intents.commit([this, party, session = session_](Status status) {
+    context_.intents.commit([this, session = session_](Status status) {
         if (session != session_) return;
         commit_pending_ = false;
         if (!status.ok()) {
             fail(status, "the intent log could not be written");
         } else {
-            drain(party);
+            drain();
         }
     });
 }
 
-void Following::drain(ResyncParty* party) noexcept {
+void Following::drain() noexcept {
     while (!queue_.empty() && !failed_ && !sizes_.is_adopting()) {
         const std::uint64_t session = session_;
         const Queued& front = queue_.front();
-        const Result<bool> now = ready(front.type, front.payload, party);
+        const Result<bool> now = ready(front.type, front.payload);
         if (now.ok() && !now.value()) {
-            request_commit(party);
+            request_commit();
             return;
         }
-        if (now.ok() && !is_clear(front.type, front.payload, party)) return;
+        if (now.ok() && !is_clear(front.type, front.payload)) return;
         const Queued frame = std::move(queue_.front());
         queue_.pop_front();
-        const Status status = now.ok() ? process(frame.type, frame.payload, party) : now.status();
+        const Status status = now.ok() ? process(frame.type, frame.payload) : now.status();
         if (session != session_) return;  // the frame ended the session
         if (!status.ok()) {
             // Decoded before it was queued: what is wrong now is this node's view, not the bytes.
@@ -110,11 +108,11 @@ void Following::drain(ResyncParty* party) noexcept {
     }
 }
 
-Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+Status Following::process(FrameType type, Bytes payload) noexcept {
     syncs_.relieve();
     switch (type) {
         case FrameType::op:
-            return apply_op(payload, party);
+            return apply_op(payload);
         case FrameType::sync:
             return on_sync(payload);
         case FrameType::round:
@@ -143,7 +141,8 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
         case FrameType::resync_answer:
         case FrameType::resync_end:
         case FrameType::resync_done:
-            return party == nullptr ? Status(Code::corrupt) : party->on_frame(type, payload);
+            return context_.resync == nullptr ? Status(Code::corrupt)
+                                              : context_.resync->on_frame(type, payload);
         case FrameType::verify_check:
         case FrameType::verify_question:
             return context_.verifier == nullptr ? Status(Code::corrupt)
@@ -153,7 +152,7 @@ Status Following::process(FrameType type, Bytes payload, ResyncParty* party) noe
     }
 }
 
-Status Following::apply_op(Bytes payload, ResyncParty* party) noexcept {
+Status Following::apply_op(Bytes payload) noexcept {
     Result<DecodedOp> decoded = decode_op(payload);
     if (!decoded.ok()) return decoded.status();
     if (decoded->number != received_ + 1) return Status(Code::corrupt);
@@ -164,7 +163,7 @@ Status Following::apply_op(Bytes payload, ResyncParty* party) noexcept {
         apply_block(decoded.value(), *block);
         return Status();
     }
-    if (party != nullptr) party->before_op(op);
+    if (context_.resync != nullptr) context_.resync->before_op(op);
     const Status status = context_.volumes[op.volume]->apply(op);
     if (!status.ok()) {
         GEMEL_PROBE("following: an op could not be applied");

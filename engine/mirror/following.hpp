@@ -25,7 +25,7 @@ class Following {
     void begin() noexcept;
     void stop() noexcept;
     // Errors: corrupt (the caller ends the session).
-    Status on_frame(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    Status on_frame(FrameType type, Bytes payload) noexcept;
     // A change of a block volume is done, whoever asked for it; or a size has been taken over.
     void on_block_progress() noexcept;
     // Tells the peer that this copy can't follow any more, and applies nothing from here on.
@@ -39,11 +39,11 @@ class Following {
     };
 
     // Whether all the frame needs is durable; touches it.
-    Result<bool> ready(FrameType type, Bytes payload, ResyncParty* party) noexcept;
-    Status process(FrameType type, Bytes payload, ResyncParty* party) noexcept;
+    Result<bool> ready(FrameType type, Bytes payload) noexcept;
+    Status process(FrameType type, Bytes payload) noexcept;
     // Nothing is under way where the frame reads or writes.
-    [[nodiscard]] bool is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept;
-    Status apply_op(Bytes payload, ResyncParty* party) noexcept;
+    [[nodiscard]] bool is_clear(FrameType type, Bytes payload) noexcept;
+    Status apply_op(Bytes payload) noexcept;
     void apply_block(const DecodedOp& decoded, BlockVolume& volume) noexcept;
     void block_done(BlockRun& run, Status status) noexcept;
     void note_applied(std::uint64_t number) noexcept;
@@ -54,8 +54,8 @@ class Following {
     Status on_round(Bytes payload) noexcept;
     Status on_round_durable(Bytes payload) noexcept;
     void schedule_ack() noexcept;
-    void request_commit(ResyncParty* party) noexcept;
-    void drain(ResyncParty* party) noexcept;
+    void request_commit() noexcept;
+    void drain() noexcept;
 
     ReplicaContext& context_;
     SyncRunner& syncs_;
@@ -72,7 +72,6 @@ class Following {
     std::deque<WaitingSync> waiting_syncs_;
     std::vector<std::unique_ptr<BlockRun>> runs_;
     std::vector<BlockRun*> idle_runs_;
-    ResyncParty* waiting_party_ = nullptr;  // of the queue, while its head waits for changes
     std::uint64_t acknowledged_ = 0;
     std::uint64_t session_ = 0;     // tells late callbacks of an earlier session
     std::uint64_t open_round_ = 0;  // the peer's number of the round being synced here

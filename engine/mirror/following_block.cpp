@@ -50,7 +50,7 @@ void Following::block_done(BlockRun& run, Status status) noexcept {
 
 // One of an earlier session or service may have been in the way too.
 void Following::on_block_progress() noexcept {
-    if (!queue_.empty() && !commit_pending_) drain(waiting_party_);
+    if (!queue_.empty() && !commit_pending_) drain();
 }
 
 void Following::note_applied(std::uint64_t number) noexcept {
@@ -70,13 +70,14 @@ void Following::note_applied(std::uint64_t number) noexcept {
     schedule_ack();
 }
 
-bool Following::is_clear(FrameType type, Bytes payload, ResyncParty* party) noexcept {
+bool Following::is_clear(FrameType type, Bytes payload) noexcept {
     const bool verifies = type == FrameType::verify_check || type == FrameType::verify_question;
     const bool resyncs = type >= FrameType::resync_begin && type <= FrameType::resync_done;
-    ResyncParty* asked = verifies ? context_.verifier.get() : resyncs ? party : nullptr;
+    ResyncParty* asked = verifies  ? context_.verifier.get()
+                         : resyncs ? context_.resync.get()
+                                   : nullptr;
     if (asked == nullptr || asked->is_ready(type, payload)) return true;
     GEMEL_PROBE("following: a frame waits for changes under way");
-    waiting_party_ = party;
     return false;
 }
 

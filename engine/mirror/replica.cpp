@@ -86,8 +86,8 @@ void Replica::Impl::take_link(std::unique_ptr<PeerLink> link) noexcept {
 
 void Replica::Impl::on_frame(FrameType type, Bytes payload) noexcept {
     context.last_heard = context.loop.now();
-    const Status status = follows() ? following.on_frame(type, payload, context.resync.get())
-                                    : serve_frame(type, payload);
+    const Status status =
+        follows() ? following.on_frame(type, payload) : serve_frame(type, payload);
     if (!status.ok()) {
         GEMEL_PROBE("replica: a frame that does not belong here ends the session");
         on_lost(status);

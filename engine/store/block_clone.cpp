@@ -18,9 +18,9 @@ constexpr std::string_view kCloneAttribute = "trusted.gemel.clone-of";
 }  // namespace
 
 Status BlockVolume::keep_clone() noexcept {
-    GEMEL_ASSERT(!is_busy());
     if (is_device()) return Status::from_errno(EOPNOTSUPP);
-    drop_clone();
+    if (is_busy()) return Status::from_errno(EBUSY);
+    GEMEL_TRY(drop_clone());
     const Result<Fd> made = vfs_.open_at(folder_.get(), name_ + std::string(kCloneSuffix),
                                          O_RDWR | O_CREAT | O_EXCL, 0600);
     if (!made.ok()) return made.status();
@@ -33,7 +33,7 @@ Status BlockVolume::keep_clone() noexcept {
     }
     if (status.ok()) status = vfs_.sync(clone.get(), false);
     if (status.ok()) status = vfs_.sync(folder_.get(), false);
-    if (!status.ok()) drop_clone();
+    if (!status.ok()) std::ignore = drop_clone();
     return status;
 }
 
@@ -50,7 +50,7 @@ bool BlockVolume::has_clone() noexcept {
 }
 
 Status BlockVolume::restore_clone() noexcept {
-    GEMEL_ASSERT(!is_busy());
+    if (is_busy()) return Status::from_errno(EBUSY);
     if (!has_clone()) return Status(Code::not_found);
     const Result<Fd> opened =
         vfs_.open_at(folder_.get(), name_ + std::string(kCloneSuffix), O_RDONLY, 0);
@@ -64,10 +64,11 @@ Status BlockVolume::restore_clone() noexcept {
     return vfs_.sync(file_, false);
 }
 
-void BlockVolume::drop_clone() noexcept {
-    if (is_device()) return;
-    const std::string name = name_ + std::string(kCloneSuffix);
-    if (vfs_.unlink(folder_.get(), name, false).ok()) std::ignore = vfs_.sync(folder_.get(), false);
+Status BlockVolume::drop_clone() noexcept {
+    if (is_device()) return Status();
+    const Status removed = vfs_.unlink(folder_.get(), name_ + std::string(kCloneSuffix), false);
+    if (removed.is_errno(ENOENT)) return Status();
+    return removed.ok() ? vfs_.sync(folder_.get(), false) : removed;
 }
 
 }  // namespace gemel

@@ -170,12 +170,12 @@ class BlockVolume final : public Volume {
 
     // A clone of the content as it is, kept in the file's directory as NAME.before-resync
     // (resync/before_image.hpp), durable and whole once keep_clone() has returned. They wait for
-    // the disk. Requires of the first two: nothing is in flight. Errors: EOPNOTSUPP (a device, or a
-    // file system without clones), not_found (restore_clone: there is none), other errno.
+    // the disk. Errors: EOPNOTSUPP (a device, or a file system without clones), EBUSY (a change is
+    // in flight), not_found (restore_clone: there is none), other errno.
     Status keep_clone() noexcept;
     Status restore_clone() noexcept;
     [[nodiscard]] bool has_clone() noexcept;
-    void drop_clone() noexcept;
+    Status drop_clone() noexcept;
 
     [[nodiscard]] BlockVolume* as_block() noexcept override { return this; }
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }

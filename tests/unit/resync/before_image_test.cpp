@@ -60,7 +60,9 @@ class BeforeImageTest : public ResyncTest {
         ASSERT_TRUE(image_->is_kept()) << image_->trouble();
     }
     void look() {
-        image_ = std::make_unique<BeforeImage>(*b_->loop, b_->node.log(), b_->volumes);
+        image_ = std::make_unique<BeforeImage>(
+            *b_->loop, b_->node.log(), b_->volumes,
+            [](Status, const std::string& what) { ADD_FAILURE() << what; });
         before_ = image_.get();
     }
     // A resync that is cut at a frame, while applications go on.

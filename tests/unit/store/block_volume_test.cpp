@@ -135,7 +135,7 @@ TEST_P(BlockVolumeTest, GoesBackToItsClone) {
     EXPECT_EQ(read(0, 3 * kBlockUnit),
               std::string(2 * kBlockUnit, 'a') + std::string(kBlockUnit, '\0'));
     EXPECT_EQ(volume_->size(), kSize);
-    volume_->drop_clone();
+    ASSERT_TRUE(volume_->drop_clone().ok());
     EXPECT_FALSE(volume_->has_clone());
 }
 
