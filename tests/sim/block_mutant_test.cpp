@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
              Faults::single, false, 100},
         Case{"flush_early", Mutant::flush_early, BlockMutant::none, Faults::single, true, 100},
         Case{"grow_early", Mutant::grow_early, BlockMutant::none, Faults::single, false, 30},
-        Case{"claim_at_once", Mutant::none, BlockMutant::claim_at_once, Faults::single, false, 400},
+        Case{"claim_at_once", Mutant::none, BlockMutant::claim_at_once, Faults::two, false, 100},
         Case{"mend_at_once", Mutant::none, BlockMutant::mend_at_once, Faults::single, false, 400},
         Case{"flush_elsewhere", Mutant::none, BlockMutant::flush_elsewhere, Faults::two, false,
              100}),

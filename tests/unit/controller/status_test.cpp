@@ -29,6 +29,7 @@ TEST(StatusJson, KeepsTheKeysOfTheContract) {
               R"("total_bytes":2469606195,"rate_bytes_per_s":115343360,"eta_s":10}}],)"
               R"("exclude":["*.tmp","cache/"],"tracking":"seen by raw tracepoints",)"
               R"("resync_pace":{"min_bytes_per_s":10485760,"max_bytes_per_s":null,"paused":true},)"
+              R"("before_resync":null,)"
               R"("application":{"state":"none","since":"1970-01-01T00:00:00.000Z"},)"
               R"("virtual_ip":[],)"
               R"("verify":{"run":0,"period_s":0,"running":null,"last":null}}]})");
