@@ -241,9 +241,9 @@ class GemeldClientsTest(unittest.TestCase):
         with nbd_client(self.socket(), "disk0") as client:
             self.assertEqual(client.call(nbd.WRITE, 10 * MIB, payload=b"x" * 4096), 0)
             self.assertEqual(client.status(0, DISK_SIZE)["gemel:dirty"],
-                             [(10 * MIB, 0), (65536, 1), (54 * MIB - 65536, 0)])
+                             [(10 * MIB, 0), (4096, 1), (54 * MIB - 4096, 0)])
             self.assertEqual(client.status(10 * MIB, 2 * MIB, nbd.REQ_ONE, ["gemel:dirty"]),
-                             {"gemel:dirty": [(65536, 1)]})
+                             {"gemel:dirty": [(4096, 1)]})
             self.lab.start(self.other)
             self.assertEqual(self.lab.wait_pair(), (self.serving, self.other))
             self.assertEqual(client.status(0, DISK_SIZE)["gemel:dirty"], [(DISK_SIZE, 0)])
