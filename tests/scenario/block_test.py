@@ -87,7 +87,7 @@ class BlockTest(unittest.TestCase):
         self.lab.wait_state(other, "alone")
         self.qemu_io(other, "read -P 0x22 5000 3000", f"read -P 0x33 {SIZE - 4096} 4096",
                      "write -P 0x44 1000000 100", "write -P 0x55 32M 4096")
-        self.assertEqual(self.volume(other)["dirty_bytes"], 2 * 65536)
+        self.assertEqual(self.volume(other)["dirty_bytes"], 2 * 4096)
         self.assertEqual(
             self.lab[other].inside("cat", f"{DATA_PATH}/file").stdout.strip(), "beside")
         self.lab.start(serving)
