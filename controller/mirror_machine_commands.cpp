@@ -34,6 +34,8 @@ void MirrorMachine::command_start(CommandId id) {
         return evaluate();
     }
     if (phase_ != Phase::stopped) return;
+    // A process that was killed while it served has left them behind; the peer may have them now.
+    call(ServiceCall::drop_addresses);
     actions_.emplace_back(ShowMount{MountMode::guard, ++mount_generation_});
     known_is_fresh_ = false;
     enter(Phase::wait, "asks " + options_.arbiter_name);

@@ -19,7 +19,7 @@ PYTHON = "/usr/bin/python3"
 
 class MirrorTest(unittest.TestCase):
     def setUp(self):
-        self.lab = self.make_lab()
+        self.lab = self.make_lab(mirror='virtual-ip = ["10.77.0.50/24"]')
 
     def make_lab(self, **options):
         lab = Lab(default_binaries(), **options)
@@ -80,6 +80,9 @@ class MirrorTest(unittest.TestCase):
             lab.start(serving)
             self.assertEqual(lab.wait_pair(), (other, serving))
             self.assert_equal_copies()
+            # The address that the killed process held is on one node only.
+            held = [node for node in (serving, other) if lab.status(node)["virtual_ip"][0]["held"]]
+            self.assertEqual(held, [other])
             self.assertEqual(lab[serving].inside("cat", f"{DATA_PATH}/two").stdout, "second\n")
             lab.gemel(serving, "swap", "data")
             self.assertEqual(lab.wait_pair(), (serving, other))

@@ -210,6 +210,11 @@ TEST_F(MachineTest, AddressAndApplicationComeAfterTheMountAndTheMountAfterTheSto
     EXPECT_TRUE(called(ServiceCall::start_application));
 }
 
+TEST_F(MachineTest, BeginsWithoutTheAddressesThatAnEarlierProcessLeft) {
+    give(CommandGiven{Command::start, 1});
+    EXPECT_TRUE(called(ServiceCall::drop_addresses));
+}
+
 TEST_F(MachineTest, RestartAlwaysBeginsANewEpoch) {
     start(alpha_only(5));
     EXPECT_EQ(only<SwapRegister>().proposal.value.epoch, 6u);
