@@ -27,8 +27,9 @@ enum class SessionPurpose : std::uint8_t {
 };
 
 // The protocol versions that this program speaks.
-inline constexpr std::uint16_t kProtocolVersionMin = 1;
-inline constexpr std::uint16_t kProtocolVersionMax = 1;
+// 2: checks of a resync cover a MiB by the digests of its blocks; verify.
+inline constexpr std::uint16_t kProtocolVersionMin = 2;
+inline constexpr std::uint16_t kProtocolVersionMax = 2;
 
 struct SessionIdentity {
     std::string cluster, node;  // at most 255 bytes each

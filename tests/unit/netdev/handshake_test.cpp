@@ -182,11 +182,11 @@ TEST(Handshake, VersionsThatDoNotMeetSaySoOnBothSides) {
     talk.a.version_min = talk.a.version_max = 7;
     talk.run();
     EXPECT_EQ(talk.acceptor->failure(),
-              "no common protocol version: this side speaks 1, the other 7; bring the older gemel "
+              "no common protocol version: this side speaks 2, the other 7; bring the older gemel "
               "up to date");
     EXPECT_EQ(
         talk.connector->failure(),
-        "refused: no common protocol version: this side speaks 7, the other 1; bring the older "
+        "refused: no common protocol version: this side speaks 7, the other 2; bring the older "
         "gemel up to date");
 }
 
