@@ -41,7 +41,7 @@ BeforeImage::~BeforeImage() { *alive_ = false; }
 // Whether the volume's part is there from before a restart.
 bool BeforeImage::find_part(Part& part) noexcept {
     if (part.block != nullptr) return part.block->has_clone();
-    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, false);
     if (!directory.ok()) return false;
     Result<BeforeJournal> journal =
         BeforeJournal::open(loop_.vfs(), std::move(directory).value(), part.directory->id());
@@ -71,7 +71,7 @@ void BeforeImage::begin() noexcept {
 
 Status BeforeImage::begin_part(Part& part) noexcept {
     if (part.block != nullptr) return part.block->keep_clone();
-    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+    Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, true);
     if (!directory.ok()) return directory.status();
     Result<BeforeJournal> journal =
         BeforeJournal::make(loop_.vfs(), std::move(directory).value(), part.directory->id());
@@ -109,7 +109,8 @@ void BeforeImage::invalidate() noexcept {
             report(part.block->drop_clone(), "the clone from before a resync can't be removed");
             continue;
         }
-        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, false);
+        if (directory.status().code() == Code::not_found) continue;
         Status status = directory.status();
         if (directory.ok()) status = BeforeJournal::invalidate(loop_.vfs(), directory->get());
         report(status, "what was kept from before a resync can't be removed");
@@ -121,7 +122,7 @@ void BeforeImage::remove_clones() noexcept {
     if (is_kept_) return;  // begun anew, which has removed them
     for (Part& part : parts_) {
         if (part.directory == nullptr) continue;
-        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName);
+        const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, false);
         if (!directory.ok()) continue;
         const Result<bool> more =
             BeforeJournal::remove_clones(loop_.vfs(), directory->get(), kRemovedATurn);

@@ -154,8 +154,11 @@ Status TreeVolume::open_private_directories() noexcept {
     return Status();
 }
 
-Result<ScopedFd> TreeVolume::private_directory(std::string_view name) noexcept {
-    const Result<Fd> directory = ensure_directory(vfs_, private_, name);
+Result<ScopedFd> TreeVolume::private_directory(std::string_view name, bool make) noexcept {
+    const Result<Fd> directory =
+        make ? ensure_directory(vfs_, private_, name)
+             : vfs_.open_at(private_, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+    if (!make && directory.status().is_errno(ENOENT)) return Code::not_found;
     if (!directory.ok()) return directory.status();
     return ScopedFd(vfs_, directory.value());
 }

@@ -131,9 +131,9 @@ class DirectoryVolume : public Volume {
     virtual Result<FullAttributes> full_attributes(ObjectId id) noexcept = 0;
     virtual Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept = 0;
 
-    // A directory of this node's own in `.gemel/`, made where it is missing: for what is kept
-    // beside the tree, on its file system.
-    virtual Result<ScopedFd> private_directory(std::string_view name) noexcept = 0;
+    // A directory of this node's own in `.gemel/`: for what is kept beside the tree, on its file
+    // system. Where it is missing it is made, or, unless `make`, the answer is not_found.
+    virtual Result<ScopedFd> private_directory(std::string_view name, bool make) noexcept = 0;
 
     // --- For changes that somebody else has made (engine/mirror/change_source.hpp) -------------
     struct ChangedObject {

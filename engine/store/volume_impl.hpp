@@ -84,7 +84,7 @@ class TreeVolume final : public DirectoryVolume {
     Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept override;
     Status detach(ObjectId parent, std::string_view name) noexcept override;
     Status empty_directory(ObjectId directory) noexcept override;
-    Result<ScopedFd> private_directory(std::string_view name) noexcept override;
+    Result<ScopedFd> private_directory(std::string_view name, bool make) noexcept override;
     Result<ObjectId> parent_of(ObjectId directory) noexcept override;
     Result<FullAttributes> full_attributes(ObjectId id) noexcept override;
     Status set_full_attributes(ObjectId id, const FullAttributes& attributes) noexcept override;

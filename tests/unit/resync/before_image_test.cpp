@@ -191,7 +191,7 @@ TEST_F(BeforeImageTest, LeavesNothingBehindWhenTheCopyIsComplete) {
     EXPECT_FALSE(image_->is_kept());
     expect_equal();
     world_->run_for(Duration::seconds(1));
-    const Result<ScopedFd> directory = b_->volume().private_directory("before");
+    const Result<ScopedFd> directory = b_->volume().private_directory("before", false);
     ASSERT_TRUE(directory.ok());
     std::vector<DirectoryEntry> entries;
     ASSERT_TRUE(b_->loop->vfs().read_directory(directory->get(), 0, 10, entries).ok());
