@@ -4,6 +4,7 @@
 #include "engine/base/assert.hpp"
 #include "engine/mirror/messages.hpp"
 #include "engine/mirror/op_codec.hpp"
+#include "resync/wire_fields.hpp"
 
 #include <algorithm>
 #include <sys/stat.h>
@@ -11,9 +12,6 @@
 namespace gemel {
 
 namespace {
-
-// Largest offset of a file (loff_t).
-constexpr std::uint64_t kFileSizeMax = ~std::uint64_t{0} >> 1;
 
 void put_head(ByteWriter& out, const ItemHead& head) {
     out.put(head.number);
@@ -32,22 +30,6 @@ ItemHead get_head(ByteReader& in) noexcept {
     head.object = in.object_id();
     if (head.number == 0 || head.object.is_none() || head.object == kDetachedDirectory) in.fail();
     return head;
-}
-
-// A flag is 0 or 1.
-bool get_flag(ByteReader& in) noexcept {
-    const auto value = in.get<std::uint8_t>();
-    if (value > 1) in.fail();
-    return value == 1;
-}
-
-std::string_view get_name(ByteReader& in) noexcept {
-    const std::string_view name = as_text(in.sized(kNameSizeMax));
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos ||
-        name.find('\0') != std::string_view::npos) {
-        in.fail();
-    }
-    return name;
 }
 
 bool range_valid(std::uint64_t offset, std::uint64_t size) noexcept {
@@ -262,8 +244,7 @@ void encode_check(const CheckItem& item, ByteBuffer& payload) {
     put_head(out, item.head);
     out.put(item.offset);
     out.put(item.size);
-    out.put(item.digest.low);
-    out.put(item.digest.high);
+    put_digest(out, item.digest);
 }
 
 Result<CheckItem> decode_check(Bytes payload) noexcept {
@@ -272,8 +253,7 @@ Result<CheckItem> decode_check(Bytes payload) noexcept {
     item.head = get_head(in);
     item.offset = in.get<std::uint64_t>();
     item.size = in.get<std::uint64_t>();
-    item.digest.low = in.get<std::uint64_t>();
-    item.digest.high = in.get<std::uint64_t>();
+    item.digest = get_digest(in);
     if (!in.at_end() || !range_valid(item.offset, item.size) || item.size > kChunkSizeMax) {
         return Code::corrupt;
     }

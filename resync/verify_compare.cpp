@@ -2,6 +2,7 @@
 #include "resync/verify_compare.hpp"
 
 #include "engine/mirror/op_codec.hpp"
+#include "resync/wire_fields.hpp"
 
 #include <algorithm>
 #include <array>
@@ -147,8 +148,7 @@ void encode_description(const ObjectDescription& description, ByteBuffer& payloa
     for (const ObjectDescription::Xattr& xattr : description.xattrs) {
         out.sized(xattr.name);
         out.put(xattr.size);
-        out.put(xattr.digest.low);
-        out.put(xattr.digest.high);
+        put_digest(out, xattr.digest);
         out.sized(xattr.value);
     }
 }
@@ -170,8 +170,7 @@ Result<ObjectDescription> decode_description(Bytes payload) noexcept {
         ObjectDescription::Xattr xattr;
         xattr.name = as_text(in.sized(kNameSizeMax));
         xattr.size = in.get<std::uint64_t>();
-        xattr.digest.low = in.get<std::uint64_t>();
-        xattr.digest.high = in.get<std::uint64_t>();
+        xattr.digest = get_digest(in);
         const Bytes value = in.sized(kShownMax);
         xattr.value.assign(value.begin(), value.end());
         description.xattrs.push_back(std::move(xattr));

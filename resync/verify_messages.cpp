@@ -1,49 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resync/verify_messages.hpp"
 
-#include "engine/mirror/op_codec.hpp"
 #include "engine/store/op.hpp"
+#include "resync/wire_fields.hpp"
 
 namespace gemel {
 
 namespace {
 
-constexpr std::uint64_t kFileSizeMax = ~std::uint64_t{0} >> 1;
 // XATTR_LIST_MAX of names, a short value and a digest each.
 constexpr std::size_t kDescriptionSizeMax = 4 * kMiB;
-
-bool get_flag(ByteReader& in) noexcept {
-    const auto value = in.get<std::uint8_t>();
-    if (value > 1) in.fail();
-    return value == 1;
-}
-
-std::string_view get_name(ByteReader& in) noexcept {
-    const std::string_view name = as_text(in.sized(kNameSizeMax));
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos ||
-        name.find('\0') != std::string_view::npos) {
-        in.fail();
-    }
-    return name;
-}
 
 // None, or an object that may have a name.
 ObjectId get_entry(ByteReader& in) noexcept {
     const ObjectId id = in.object_id();
     if (!id.is_none() && id < kFirstObject) in.fail();
     return id;
-}
-
-void put_digest(ByteWriter& out, const Digest128& digest) {
-    out.put(digest.low);
-    out.put(digest.high);
-}
-
-Digest128 get_digest(ByteReader& in) noexcept {
-    Digest128 digest;
-    digest.low = in.get<std::uint64_t>();
-    digest.high = in.get<std::uint64_t>();
-    return digest;
 }
 
 void put_unit(ByteWriter& out, const VerifyUnit& unit) {
