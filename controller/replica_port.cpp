@@ -56,8 +56,6 @@ void EngineReplica::pause_resync(bool paused) noexcept {
 
 void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
                                     BeforeResync before) noexcept {
-    if (before == BeforeResync::begin) before_.begin();
-    if (before == BeforeResync::drop) before_.drop();
     replica_.begin_following(std::move(link), true);
     ResyncTarget::Options options;
     // The hellos have told the source already what is not known of this copy.
@@ -68,6 +66,15 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_susp
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
     replica_.set_verify_party(std::make_unique<VerifyTarget>(loop_, replica_));
+    // Until it is started the source sends nothing that would change an object.
+    const bool begins_again = before == BeforeResync::go_on && before_.is_beginning();
+    if (before == BeforeResync::begin || begins_again) {
+        before_.begin(replica_, [this, service = service_, &started] {
+            if (service == service_ && replica_.link() != nullptr) started.start();
+        });
+        return;
+    }
+    if (before == BeforeResync::drop) before_.drop();
     started.start();
 }
 

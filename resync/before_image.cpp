@@ -57,10 +57,27 @@ bool BeforeImage::find_part(Part& part) noexcept {
     return true;
 }
 
-void BeforeImage::begin() noexcept {
+// What is only in memory yet could be gone after a power cut, though the resync never touched it.
+void BeforeImage::begin(Replica& replica, std::function<void()> begun) noexcept {
     drop();
+    is_beginning_ = true;
+    trouble_ = "the volumes are being synced first";
+    replica.sync_everything([this, alive = alive_, beginning = beginning_,
+                             begun = std::move(begun)](Status synced) {
+        if (!*alive || beginning != beginning_) return;
+        begin_synced(synced);
+        begun();
+    });
+}
+
+void BeforeImage::begin_synced(Status synced) noexcept {
+    is_beginning_ = false;
     is_kept_ = true;
     trouble_.clear();
+    // Whatever the reason: the kernel tells of lost pages once.
+    if (!synced.ok()) {
+        return give_up(is_disk_failure(synced) ? synced : Status::from_errno(EIO));
+    }
     for (Part& part : parts_) {
         const Status begun = begin_part(part);
         if (begun.ok()) continue;
@@ -83,7 +100,8 @@ Status BeforeImage::begin_part(Part& part) noexcept {
 
 // Though nothing is known to be kept, something may be there that could not be read.
 void BeforeImage::drop() noexcept {
-    is_kept_ = false;
+    is_kept_ = is_beginning_ = false;
+    ++beginning_;
     invalidate();
 }
 

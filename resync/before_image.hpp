@@ -3,8 +3,9 @@
 // to it when the source is lost before the end (`gemel promote --force --before-resync`).
 //
 // Invariant: for each object that has been changed since begin(), what it was then is durable in
-// the image, before the change. So the state of then is: what the image has, and the rest of the
-// tree as it stands. Kept are attributes, listings, and content as clones, which share what is on
+// the image, before the change; all others are durable as they were then, since everything has been
+// synced in between. So the state of then is: what the image has, and the rest of the tree as it
+// stands, whatever a power cut takes. Kept are attributes, listings, and content as clones, which share what is on
 // the disk (FICLONE: XFS, Btrfs); of a block volume's file there is one clone from the beginning.
 // The image outlives the process, and lost sessions: it ends when the copy is complete, or serves.
 //
@@ -31,6 +32,7 @@
 namespace gemel {
 
 class BeforeRestoring;
+class Replica;
 
 class BeforeImage {
    public:
@@ -44,8 +46,12 @@ class BeforeImage {
     BeforeImage(const BeforeImage&) = delete;
     BeforeImage& operator=(const BeforeImage&) = delete;
 
-    // Keeps what the volumes are now; what was kept before goes. Requires: nothing is in flight.
-    void begin() noexcept;
+    // Keeps what the volumes are now; what was kept before goes. `begun` from the loop, also where
+    // nothing can be kept (trouble()), but not when drop() or another begin() came in between.
+    // Requires: `replica` is of these volumes; nothing is in flight, and nothing is changed before
+    // `begun`.
+    void begin(Replica& replica, std::function<void()> begun) noexcept;
+    [[nodiscard]] bool is_beginning() const noexcept { return is_beginning_; }
     // Nothing is kept any more, durably; the space comes back in the background.
     void drop() noexcept;
     // drop() when the copy is complete: what the resync took out of the trees, which stays in
@@ -77,6 +83,7 @@ class BeforeImage {
         std::unordered_set<ObjectId, ObjectIdHash> seen;  // kept, or made since
     };
 
+    void begin_synced(Status synced) noexcept;
     Status begin_part(Part& part) noexcept;
     [[nodiscard]] bool find_part(Part& part) noexcept;
     Status save(Part& part, ObjectId object) noexcept;
@@ -91,6 +98,8 @@ class BeforeImage {
     Failed failed_;
     std::vector<Part> parts_;
     bool is_kept_ = false;
+    bool is_beginning_ = false;
+    std::uint64_t beginning_ = 0;  // the last one, or what overtook it
     std::string trouble_;
     std::unique_ptr<BeforeRestoring> restoring_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
