@@ -59,6 +59,8 @@ class ResyncPacer {
     void set_range(const ResyncRateRange& range) noexcept;
     [[nodiscard]] const ResyncRateRange& range() const noexcept { return range_; }
     void set_paused(bool paused) noexcept { paused_ = paused; }
+    // A resync begins: what applications did before it says nothing about now.
+    void begin() noexcept { begun_ = false; }
     [[nodiscard]] bool is_paused() const noexcept { return paused_; }
 
     // What may be done in this turn of the loop. Every step may exceed it by what it is: the rest

@@ -21,6 +21,7 @@ ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMem
       read_ahead_(loop.vfs(), replica) {
     memory_.full_begun.resize(replica.volume_count());
     progress_ = ResyncProgress();
+    pacer_.begin();
 }
 
 ResyncSource::~ResyncSource() {

@@ -186,6 +186,19 @@ TEST_F(PacerTest, TakesEverythingAgainWhenTheyRest) {
     EXPECT_EQ(pacer_.rate(), kRange.max);
 }
 
+TEST_F(PacerTest, WhatWasBeforeAResyncDoesNotSlowItsBegin) {
+    run(Duration::seconds(1));
+    for (int i = 0; i < 1000; ++i) answer(Duration::microseconds(80));
+    now_ = now_ + Duration::seconds(60);
+    pacer_.begin();
+    pacer_.ask(load_, now_);
+    EXPECT_FALSE(pacer_.are_applications_busy());
+    EXPECT_EQ(pacer_.rate(), kRange.max);
+    answer(Duration::microseconds(80));
+    pacer_.ask(load_, now_);
+    EXPECT_TRUE(pacer_.are_applications_busy());
+}
+
 TEST_F(PacerTest, GrantsNothingWhilePaused) {
     run(Duration::seconds(1));
     pacer_.set_paused(true);
