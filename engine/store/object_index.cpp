@@ -64,6 +64,7 @@ ObjectIndex::~ObjectIndex() { close_files(); }
 void ObjectIndex::close_files() noexcept {
     for (const TagFile& entry : files_) vfs_.close(entry.file);
     files_.clear();
+    for (CachedBlock& block : cache_) block.valid = false;
     if (state_file_.is_open()) vfs_.close(std::exchange(state_file_, Fd{}));
     if (directory_.is_open()) vfs_.close(std::exchange(directory_, Fd{}));
 }
@@ -204,16 +205,48 @@ std::uint64_t ObjectIndex::seed_of(ObjectId id) const noexcept {
     return checksum64(std::as_bytes(std::span(volume_.bytes)), id.value);
 }
 
+ObjectIndex::CachedBlock& ObjectIndex::cached(const Place& place) noexcept {
+    return cache_[place.block % kCachedBlocksMax];
+}
+
+// Lookups follow the order of ids, in which objects were made: most find their block here.
+Result<Bytes> ObjectIndex::read_record(Fd file, ObjectId id) noexcept {
+    const Place place = place_of(id);
+    CachedBlock& block = cached(place);
+    if (!block.valid || block.place != place) {
+        block.valid = false;
+        const Result<std::size_t> size = vfs_.pread(file, block.bytes, place.block * kBlockSize);
+        if (!size.ok()) return size.status();
+        std::fill(block.bytes.begin() + static_cast<std::ptrdiff_t>(size.value()),
+                  block.bytes.end(), std::byte{0});
+        block.place = place;
+        block.valid = true;
+    }
+    return Bytes(block.bytes).subspan(offset_in_block(id), kRecordSize);
+}
+
+Status ObjectIndex::write_record(Fd file, ObjectId id, Bytes record) noexcept {
+    CachedBlock& block = cached(place_of(id));
+    const bool is_cached = block.valid && block.place == place_of(id);
+    if (is_cached) block.valid = false;  // until it is known what stands there
+    const Result<std::size_t> written = vfs_.pwrite(file, record, id.sequence() * kRecordSize);
+    if (!written.ok()) return written.status();
+    if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
+    if (!is_cached) return Status();
+    std::copy(record.begin(), record.end(),
+              block.bytes.begin() + static_cast<std::ptrdiff_t>(offset_in_block(id)));
+    block.valid = true;
+    return Status();
+}
+
 Result<ObjectIndex::Record> ObjectIndex::find(ObjectId id) noexcept {
     const Result<Fd> file = file_of(id.tag(), false);
     if (!file.ok()) return file.status();
-    std::array<std::byte, kRecordSize> buffer;
-    const Result<std::size_t> size = vfs_.pread(file.value(), buffer, id.sequence() * kRecordSize);
-    if (!size.ok()) return size.status();
-    if (size.value() != kRecordSize) return Code::not_found;
-    ByteReader reader(buffer);
+    const Result<Bytes> buffer = read_record(file.value(), id);
+    if (!buffer.ok()) return buffer.status();
+    ByteReader reader(buffer.value());
     const auto checksum = reader.get<std::uint64_t>();
-    if (checksum == 0 || checksum != checksum64(Bytes(buffer).subspan(8), seed_of(id))) {
+    if (checksum == 0 || checksum != checksum64(buffer->subspan(8), seed_of(id))) {
         return Code::not_found;
     }
     Record record;
@@ -243,10 +276,7 @@ Status ObjectIndex::put(ObjectId id, const Record& record) noexcept {
     buffer.reserve(kRecordSize);
     ByteWriter(buffer).put(checksum64(body, seed_of(id)));
     ByteWriter(buffer).bytes(body);
-    const Result<std::size_t> written =
-        vfs_.pwrite(file.value(), buffer, id.sequence() * kRecordSize);
-    if (!written.ok()) return written.status();
-    if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
+    GEMEL_TRY(write_record(file.value(), id, buffer));
     const Place before = std::exchange(last_put_, place_of(id));
     return before == last_put_ ? Status() : give_back(before);
 }
@@ -256,17 +286,16 @@ Status ObjectIndex::erase(ObjectId id) noexcept {
     if (!file.ok()) {
         return file.status().code() == Code::not_found ? Status() : file.status();
     }
-    const std::array<std::byte, kRecordSize> zero{};
-    const Result<std::size_t> written =
-        vfs_.pwrite(file.value(), zero, id.sequence() * kRecordSize);
-    if (!written.ok()) return written.status();
-    if (written.value() != kRecordSize) return Status::from_errno(ENOSPC);
+    GEMEL_TRY(write_record(file.value(), id, std::array<std::byte, kRecordSize>{}));
     return place_of(id) == last_put_ ? Status() : give_back(place_of(id));
 }
 
 void ObjectIndex::forget_file(std::uint32_t tag) noexcept {
     const auto found = std::find_if(files_.begin(), files_.end(),
                                     [tag](const TagFile& entry) { return entry.tag == tag; });
+    for (CachedBlock& block : cache_) {
+        if (block.place.tag == tag) block.valid = false;
+    }
     if (found == files_.end()) return;
     vfs_.close(found->file);
     files_.erase(found);

@@ -12,6 +12,7 @@
 #include "engine/base/units.hpp"
 #include "engine/io/vfs.hpp"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ class ObjectIndex {
     static constexpr std::size_t kRecordSize = 64;
     static constexpr std::size_t kBlockSize = 4096;
     static constexpr std::size_t kOpenFilesMax = 16;
+    static constexpr std::size_t kCachedBlocksMax = 16;
 
     struct Record {
         FileHandle handle;
@@ -69,6 +71,12 @@ class ObjectIndex {
 
         friend bool operator==(const Place&, const Place&) noexcept = default;
     };
+    // What stands on the file, zeros behind its end. Only this object writes the files.
+    struct CachedBlock {
+        Place place;
+        bool valid = false;
+        std::array<std::byte, kBlockSize> bytes;
+    };
     static Place place_of(ObjectId id) noexcept {
         return {id.tag(), id.sequence() * kRecordSize / kBlockSize};
     }
@@ -76,6 +84,12 @@ class ObjectIndex {
     Result<Fd> file_of(std::uint32_t tag, bool create) noexcept;
     std::uint64_t seed_of(ObjectId id) const noexcept;
     void forget_file(std::uint32_t tag) noexcept;
+    static std::size_t offset_in_block(ObjectId id) noexcept {
+        return id.sequence() * kRecordSize % kBlockSize;
+    }
+    CachedBlock& cached(const Place& place) noexcept;
+    Result<Bytes> read_record(Fd file, ObjectId id) noexcept;
+    Status write_record(Fd file, ObjectId id, Bytes record) noexcept;
     // If no record is left in the block, or in the whole file, the disk gets it back, where it can
     // take it. Errors: the disk's.
     Status give_back(const Place& place) noexcept;
@@ -95,6 +109,7 @@ class ObjectIndex {
     std::uint64_t use_count_ = 0;
     Place last_put_;  // the next ids are likely to go there: it is left alone while it is empty
     std::vector<TagFile> files_;
+    std::array<CachedBlock, kCachedBlocksMax> cache_;  // by block number
 };
 
 // 16 hexadecimal digits: the name of an object in `.gemel/`.

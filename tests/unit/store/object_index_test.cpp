@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdlib>
 #include <fcntl.h>
+#include <map>
+#include <random>
 #include <string>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,15 +90,51 @@ TEST_F(ObjectIndexTest, ARecordInAnotherSlotOrDamagedIsNone) {
     std::array<std::byte, ObjectIndex::kRecordSize> bytes;
     ASSERT_TRUE(vfs_.pread(file.get(), bytes, 16 * ObjectIndex::kRecordSize).ok());
     ASSERT_TRUE(vfs_.pwrite(file.get(), bytes, 17 * ObjectIndex::kRecordSize).ok());
-    EXPECT_EQ(index.find(ObjectId::make(5, 17)).status().code(), Code::not_found);
+    // Who has read a block does not look again: only it writes there.
+    const auto find_anew = [&](std::uint64_t sequence) {
+        ObjectIndex other(vfs_);
+        EXPECT_TRUE(other.open(directory_.get(), volume_, boot_).ok());
+        return other.find(ObjectId::make(5, sequence)).status();
+    };
+    EXPECT_EQ(find_anew(17).code(), Code::not_found);
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         auto bad = bytes;
         bad[i] ^= std::byte{0x40};
         ASSERT_TRUE(vfs_.pwrite(file.get(), bad, 16 * ObjectIndex::kRecordSize).ok());
-        EXPECT_FALSE(index.find(ObjectId::make(5, 16)).ok()) << "byte " << i;
+        EXPECT_FALSE(find_anew(16).ok()) << "byte " << i;
     }
     ASSERT_TRUE(vfs_.pwrite(file.get(), bytes, 16 * ObjectIndex::kRecordSize).ok());
-    EXPECT_TRUE(index.find(ObjectId::make(5, 16)).ok());
+    EXPECT_TRUE(find_anew(16).ok());
+}
+
+// More blocks than are kept, several of which share a place, changed between lookups.
+TEST_F(ObjectIndexTest, ALookupSeesTheLastChange) {
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    constexpr std::uint64_t kRecordsInBlock = ObjectIndex::kBlockSize / ObjectIndex::kRecordSize;
+    std::map<std::uint64_t, std::uint8_t> expected;
+    std::mt19937 random(7);
+    for (unsigned step = 0; step < 20'000; ++step) {
+        const std::uint64_t block = random() % (3 * ObjectIndex::kCachedBlocksMax);
+        const std::uint64_t sequence = block * kRecordsInBlock + random() % 3 + 1;
+        const ObjectId id = ObjectId::make(9, sequence);
+        switch (random() % 4) {
+            case 0:
+                expected[sequence] = static_cast<std::uint8_t>(step);
+                ASSERT_TRUE(index.put(id, record(expected[sequence])).ok());
+                break;
+            case 1:
+                expected.erase(sequence);
+                ASSERT_TRUE(index.erase(id).ok());
+                break;
+            default:
+                const Result<ObjectIndex::Record> found = index.find(id);
+                ASSERT_EQ(found.ok(), expected.contains(sequence)) << sequence;
+                if (found.ok()) {
+                    ASSERT_EQ(found.value(), record(expected[sequence]));
+                }
+        }
+    }
 }
 
 TEST_F(ObjectIndexTest, LeftOpenByAnotherBootItMayLackRecords) {
