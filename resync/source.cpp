@@ -99,8 +99,10 @@ void ResyncSource::work() noexcept {
 bool ResyncSource::step() noexcept {
     if (want_step()) return true;
     for (std::uint16_t volume = 0; volume < volumes_.size(); ++volume) {
-        const bool crowded = map(volume).object_count() > kMarkedObjectsMax;
-        if (crowded && !scan_.active && object_step(volume)) return true;
+        const bool crowded = !scan_.active && map(volume).object_count() > kMarkedObjectsMax;
+        const bool ripe = volumes_[volume].fresh.size() >= kFreshWaitingMax;
+        if ((crowded || ripe) && object_step(volume)) return true;
+        if (state_ != State::working) return false;
         const bool has_names = replica_.volume(volume).as_directory() != nullptr;
         if (has_names && names_step(volume)) return true;
         if (state_ != State::working) return false;

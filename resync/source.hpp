@@ -38,6 +38,9 @@ class ResyncSource final : public ResyncParty {
     // More marked objects than this: their content goes before further names, so that a walk over
     // everything does not fill the memory.
     static constexpr std::size_t kMarkedObjectsMax = 20'000;
+    // So many small new files wait for their content to come from the disk, their descriptors still
+    // open, while further ones are sent.
+    static constexpr std::size_t kFreshWaitingMax = 256;
 
     // Requires: all references outlive it; a session is attached.
     ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
@@ -91,7 +94,7 @@ class ResyncSource final : public ResyncParty {
         ObjectId names_cursor, object_cursor;
         // Sent with `make` and not answered: whether it needs checks is not known yet.
         std::unordered_set<ObjectId, ObjectIdHash> made;
-        // Made there just now: its content is sent without a check.
+        // Made there just now, or small and expected to be: its content is sent without a check.
         std::unordered_set<ObjectId, ObjectIdHash> fresh;
         bool begin_full = false;
     };
@@ -187,6 +190,7 @@ class ResyncSource final : public ResyncParty {
     std::size_t turn_bytes_max_ = 0;
     std::uint64_t turn_sent_ = 0;  // of turn_bytes_, what was put into the stream
     unsigned yields_ = 0;          // in a row
+    bool expects_new_ = false;     // the last object made there had no older copy
     Timer pace_timer_;
     bool scheduled_ = false;
     bool reporting_ = false;

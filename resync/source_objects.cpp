@@ -36,6 +36,7 @@ void ResyncSource::object_failed(std::uint16_t volume, ObjectId object, Status s
                                  std::string_view what) noexcept {
     if (is_gone(status)) {
         map(volume).forget(object);
+        volumes_[volume].fresh.erase(object);
         return;
     }
     fail(status, std::string(what));
@@ -130,7 +131,9 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
     if (!S_ISREG(mode) || item.attributes.stat.size == 0) {
         dirty.clear_content(object, 0, kEnd);
     } else {
-        volumes_[volume].made.insert(object);
+        // A wrong guess costs at most so many bytes: the target writes what it had.
+        const bool is_fresh = expects_new_ && item.attributes.stat.size <= kSmallRange;
+        (is_fresh ? volumes_[volume].fresh : volumes_[volume].made).insert(object);
         const Result<Fd> fd = replica_.volume(volume).data_fd(object);
         if (fd.ok()) read_ahead_.expect_file(fd.value(), item.attributes.stat.size);
     }

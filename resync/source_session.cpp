@@ -199,6 +199,7 @@ Status ResyncSource::settle(Item& item, const ItemAnswer& answer) noexcept {
         case Item::Kind::make:
             if (missing) return Status(Code::corrupt);
             volume.made.erase(item.object);
+            expects_new_ = answer.verdict == Verdict::want;
             if (answer.verdict != Verdict::want) break;
             if (item.unlisted) peer_lacks(item.volume, item.object);
             if (map(item.volume).any_content_dirty(item.object)) volume.fresh.insert(item.object);

@@ -120,7 +120,9 @@ Status TreeVolume::apply_xattr(const Op& op) noexcept {
 
 Result<DirectoryVolume::FullAttributes> TreeVolume::full_attributes(ObjectId id) noexcept {
     begin_call();
-    const Result<Fd> file = object_fd(id);
+    // Whoever asks for all of a file's attributes most likely reads its content next.
+    Result<Fd> file = open_object(id, FdCache::Kind::data);
+    if (!file.ok()) file = object_fd(id);
     if (!file.ok()) return file.status();
     const Result<FileStat> stat = vfs_.stat(file.value());
     if (!stat.ok()) return stat.status();

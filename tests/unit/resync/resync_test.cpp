@@ -47,6 +47,25 @@ TEST_F(ResyncTest, OlderCopyIsAdoptedAndOnlyDifferencesTravel) {
     EXPECT_LE(wire_->counts.content_bytes, kChunkBlock + 10'000 + 500);
 }
 
+// Whether a small file has an older copy there is guessed by the last one: right and wrong guesses.
+TEST_F(ResyncTest, SmallFilesNewAndOldInTurnAreAllEqual) {
+    constexpr unsigned kFiles = 4000;
+    begin(8, false);
+    for (unsigned i = 0; i < kFiles; ++i) {
+        const std::string path = "d" + std::to_string(i / 100) + "/f" + std::to_string(i);
+        const std::string now = text_of(100 + i % 7000, 'a');
+        plant(*a_, path, now);
+        if (i / 500 % 2 == 0) continue;
+        plant(*b_, path, i % 3 == 0 ? now : text_of(50 + i * 7 % 9000, 'b'));
+    }
+    connect();
+    ASSERT_TRUE(finish());
+    expect_equal();
+    const std::uint64_t old_ones = kFiles / 2;
+    EXPECT_LT(wire_->counts.frames[FrameType::resync_check], old_ones) << "no guess was wrong";
+    EXPECT_GT(wire_->counts.frames[FrameType::resync_check], 0U);
+}
+
 TEST_F(ResyncTest, OldHardLinksAndTypesInTheWayAreParted) {
     begin(3, false);
     plant(*a_, "one", "first");
