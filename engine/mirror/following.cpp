@@ -68,6 +68,9 @@ Result<bool> Following::ready(FrameType type, Bytes payload) noexcept {
         if (const Status status = context_.resync->intents_of(type, payload, set); !status.ok()) {
             return status;
         }
+        // What is brought once: else whoever is lost within the idle rounds after a first copy
+        // would have all of it compared again.
+        return set.keys().empty() || context_.intents.touch_once(set.keys());
     }
     return set.keys().empty() || context_.intents.touch(set.keys());
 }

@@ -84,7 +84,10 @@ class IntentLogOnDisk final : public IntentLog {
     IntentLogOnDisk& operator=(const IntentLogOnDisk&) = delete;
 
     [[nodiscard]] bool covers(const IntentKey& key) const noexcept override;
-    bool touch(std::span<const IntentKey> keys) noexcept override;
+    bool touch(std::span<const IntentKey> keys) noexcept override { return touch_all(keys, false); }
+    bool touch_once(std::span<const IntentKey> keys) noexcept override {
+        return touch_all(keys, true);
+    }
     void commit(std::function<void(Status)> done) noexcept override;
     std::uint64_t begin_round() noexcept override;
     void clear_through(std::uint64_t round, std::uint64_t idle_rounds) noexcept override;
@@ -99,7 +102,8 @@ class IntentLogOnDisk final : public IntentLog {
    private:
     enum class Batch : std::uint8_t { none, snapshot, append };
 
-    bool touch_one(const IntentKey& key) noexcept;
+    bool touch_all(std::span<const IntentKey> keys, bool once) noexcept;
+    bool touch_one(const IntentKey& key, bool once) noexcept;
     bool is_marked_broadly(const IntentKey& key) const noexcept;
     [[nodiscard]] bool is_key_marked(const IntentKey& key) const noexcept;
     template <typename Visit>
@@ -221,19 +225,20 @@ bool IntentLogOnDisk::covers(const IntentKey& key) const noexcept {
     return is_key_marked(key) || is_marked_broadly(key);
 }
 
-bool IntentLogOnDisk::touch(std::span<const IntentKey> keys) noexcept {
+bool IntentLogOnDisk::touch_all(std::span<const IntentKey> keys, bool once) noexcept {
     bool all_covered = true;
-    for (const IntentKey& key : keys) all_covered &= touch_one(key);
+    for (const IntentKey& key : keys) all_covered &= touch_one(key, once);
     if (all_covered) return true;
     if (!pending_.empty() && next_wait_round_ == 0) next_wait_round_ = round_;
     if (batch_ == Batch::append && flight_wait_round_ == 0) flight_wait_round_ = round_;
     return false;
 }
 
-bool IntentLogOnDisk::touch_one(const IntentKey& key) noexcept {
+bool IntentLogOnDisk::touch_one(const IntentKey& key, bool once) noexcept {
     GEMEL_ASSERT(is_intent_key_valid(key));
     if (IntentSlot* slot = keys_.find(key)) {
         slot->round = round_;
+        slot->once &= once;
         if (slot->state == IntentState::durable) return true;
         if (slot->state == IntentState::clear_pending) {
             GEMEL_PROBE("intent log: touch revives a key about to be cleared");
@@ -256,6 +261,7 @@ bool IntentLogOnDisk::touch_one(const IntentKey& key) noexcept {
         GEMEL_ASSERT(range != nullptr);
         if (range->state == IntentState::clear_in_flight) return false;
         range->round = round_;
+        range->once &= once;
         range_covers = is_marked(range->state);
         if (range->state == IntentState::clear_pending) set_state(*range, IntentState::durable);
         return true;
@@ -268,6 +274,7 @@ bool IntentLogOnDisk::touch_one(const IntentKey& key) noexcept {
     add_key(key);
     IntentSlot& slot = keys_.insert(key, IntentState::pending);
     slot.round = round_;
+    slot.once = once;
     ++live_count_;
     pending_.push_back(key);
     if (key.region == IntentKey::kIdRange) std::sort(ranges_.begin(), ranges_.end());
@@ -317,13 +324,13 @@ std::uint64_t IntentLogOnDisk::begin_round() noexcept {
 
 void IntentLogOnDisk::clear_through(std::uint64_t round, std::uint64_t idle_rounds) noexcept {
     GEMEL_ASSERT(round < round_);
-    if (round < idle_rounds) return;
-    std::uint64_t limit = round - idle_rounds;
+    std::uint64_t limit = round;
     for (const std::uint32_t wait_round : {next_wait_round_, flight_wait_round_}) {
         if (wait_round != 0) limit = std::min<std::uint64_t>(limit, wait_round - 1);
     }
     keys_.for_each([&](IntentSlot& slot) {
-        if (slot.round <= limit) forget(slot);
+        const bool is_idle = slot.once || slot.round + idle_rounds <= round;
+        if (is_idle && slot.round <= limit) forget(slot);
     });
     // Clears normally ride with the next commit. A whole block of them, or any while nobody is
     // waiting for new marks, is worth a write of its own: each is a region less to compare.

@@ -65,6 +65,8 @@ class IntentLog {
     // does, without anybody waiting for it: it outlives them.
     // Requires: is_intent_key_valid of each.
     virtual bool touch(std::span<const IntentKey> keys) noexcept = 0;
+    // The same for what is not expected to be touched again: idle rounds do not keep it.
+    virtual bool touch_once(std::span<const IntentKey> keys) noexcept = 0;
     // Calls `done` when every key touched up to now is durable; several waiters share one write.
     // After an error of the log nothing becomes durable any more and every waiter gets the error.
     virtual void commit(std::function<void(Status)> done) noexcept = 0;
@@ -74,8 +76,9 @@ class IntentLog {
     // from now on belong to the next.
     virtual std::uint64_t begin_round() noexcept = 0;
     // Both nodes have synced everything up to the end of `round`: intents last touched in rounds
-    // <= round - idle_rounds may be forgotten (idle_rounds keeps hot regions marked). Clearing
-    // is lazy: it costs no sync. A key touched meanwhile stays, or is made durable again first.
+    // <= round - idle_rounds may be forgotten (idle_rounds keeps hot regions marked), those touched
+    // by touch_once alone in rounds <= round. Clearing is lazy: it costs no sync. A key touched
+    // meanwhile stays, or is made durable again first.
     virtual void clear_through(std::uint64_t round, std::uint64_t idle_rounds) noexcept = 0;
     // Forgets exactly these keys (the resync has proved them equal and synced on both nodes); those
     // not durable yet stay. Requires: nothing was touched under them since those syncs began.

@@ -37,6 +37,7 @@ struct IntentSlot {
     IntentState state = IntentState::none;
     bool in_clear_list = false;
     std::uint32_t round = 0;  // of the last touch
+    bool once = false;        // touched by touch_once alone
 
     [[nodiscard]] IntentKey key() const noexcept { return {{object}, region, volume}; }
 };

@@ -80,6 +80,9 @@ class IntentsAround : public IntentLog {
         return inner_->covers(key);
     }
     bool touch(std::span<const IntentKey> keys) noexcept override { return inner_->touch(keys); }
+    bool touch_once(std::span<const IntentKey> keys) noexcept override {
+        return inner_->touch_once(keys);
+    }
     void commit(std::function<void(Status)> done) noexcept override {
         inner_->commit(std::move(done));
     }
@@ -116,6 +119,7 @@ class ForgetfulIntents final : public IntentsAround {
         return is_forgotten(key) || inner_->covers(key);
     }
     bool touch(std::span<const IntentKey> keys) noexcept override;
+    bool touch_once(std::span<const IntentKey> keys) noexcept override { return touch(keys); }
 
    private:
     // New objects' ranges too: they stand for the content of what was made lately.

@@ -350,6 +350,17 @@ TEST_F(ResyncTest, IntentsOfAResyncRunOutThoughNothingIsWrittenAnyMore) {
     join_and_rest();
 }
 
+TEST_F(ResyncTest, IntentsOfAResyncAloneGoWithTheFirstRound) {
+    begin(9);
+    random_ops(60);
+    connect();
+    ASSERT_TRUE(finish());
+    ASSERT_GT(b_->intents->live_count(), 0U);
+    join();
+    world_->run_for(Duration::seconds(3));
+    EXPECT_EQ(b_->intents->live_count(), 0U);
+}
+
 TEST_F(ResyncTest, RestartedSourceKnowsTheDifferenceFromItsIntents) {
     begin(9);
     random_ops(60);

@@ -156,6 +156,20 @@ TEST_F(IntentLogTest, RoundsClearOnlyWhatIsIdle) {
     EXPECT_EQ(live(), std::set{kB}) << "not idle for so long";
 }
 
+TEST_F(IntentLogTest, IdleRoundsKeepOnlyWhatWasTouchedNotOnlyOnce) {
+    const IntentKey all[] = {kA, kB};
+    EXPECT_FALSE(intents->touch_once(all));
+    commit();
+    loop.run();
+    const auto first = intents->begin_round();
+    EXPECT_TRUE(intents->touch_once({&kA, 1})) << "again, in the next round";
+    intents->clear_through(first, 5);
+    EXPECT_EQ(live(), std::set{kA});
+    EXPECT_TRUE(touch(kA));
+    intents->clear_through(intents->begin_round(), 5);
+    EXPECT_EQ(live(), std::set{kA});
+}
+
 TEST_F(IntentLogTest, AKeyTouchedAgainOutlivesTheRound) {
     touch_durably(kA);
     const auto round = intents->begin_round();
