@@ -137,6 +137,7 @@ void EngineReplica::notice(ReplicaNotice what, Status status, std::string text) 
 
 void EngineReplica::on_local_failure(Status reason, const std::string& what) noexcept {
     GEMEL_ASSERT(events_ != nullptr);
+    before_.make_room(reason);
     events_->on_replica({ReplicaNotice::local_failure, reason, what, is_disk_failure(reason)});
 }
 

@@ -7,6 +7,7 @@
 #include "resync/before_restoring.hpp"
 #include "resync/messages.hpp"
 
+#include <cerrno>
 #include <sys/stat.h>
 #include <utility>
 
@@ -62,12 +63,12 @@ void BeforeImage::begin(Replica& replica, std::function<void()> begun) noexcept 
     drop();
     is_beginning_ = true;
     trouble_ = "the volumes are being synced first";
-    replica.sync_everything([this, alive = alive_, beginning = beginning_,
-                             begun = std::move(begun)](Status synced) {
-        if (!*alive || beginning != beginning_) return;
-        begin_synced(synced);
-        begun();
-    });
+    replica.sync_everything(
+        [this, alive = alive_, beginning = beginning_, begun = std::move(begun)](Status synced) {
+            if (!*alive || beginning != beginning_) return;
+            begin_synced(synced);
+            begun();
+        });
 }
 
 void BeforeImage::begin_synced(Status synced) noexcept {
@@ -207,6 +208,10 @@ void BeforeImage::keep(const Op& op) noexcept {
         default:
             keep(op.volume, op.object);
     }
+}
+
+void BeforeImage::make_room(Status reason) noexcept {
+    if (is_kept_ && (reason.is_errno(ENOSPC) || reason.is_errno(EDQUOT))) check(reason);
 }
 
 Status BeforeImage::save(Part& part, ObjectId object) noexcept {

@@ -5,9 +5,10 @@
 // Invariant: for each object that has been changed since begin(), what it was then is durable in
 // the image, before the change; all others are durable as they were then, since everything has been
 // synced in between. So the state of then is: what the image has, and the rest of the tree as it
-// stands, whatever a power cut takes. Kept are attributes, listings, and content as clones, which share what is on
-// the disk (FICLONE: XFS, Btrfs); of a block volume's file there is one clone from the beginning.
-// The image outlives the process, and lost sessions: it ends when the copy is complete, or serves.
+// stands, whatever a power cut takes. Kept are attributes, listings, and content as clones, which
+// share what is on the disk (FICLONE: XFS, Btrfs); of a block volume's file there is one clone from
+// the beginning. The image outlives the process, and lost sessions: it ends when the copy is
+// complete, or serves.
 //
 // Where a clone can't be had (ext4, a block device, no space left) nothing is kept, and the resync
 // goes on without. But what has been kept must not outlive its time, or it would be taken for the
@@ -57,6 +58,9 @@ class BeforeImage {
     // drop() when the copy is complete: what the resync took out of the trees, which stays in
     // detached/ for as long as something is kept, goes for good.
     void end() noexcept;
+    // To be told why this copy could not be changed. Where it lacks space, what is kept is given
+    // up: cloned content is written elsewhere, so the image may have what the resync needs.
+    void make_room(Status reason) noexcept;
     [[nodiscard]] bool is_kept() const noexcept { return is_kept_; }
     // Why the last begin() kept nothing, or what was kept had to be given up; else empty.
     [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }

@@ -3,6 +3,7 @@
 """The source of a resync is lost before its end: on a file system that can clone files, the target
 goes back to its last consistent state; elsewhere it says that it can't."""
 
+import os
 import pathlib
 import sys
 import tempfile
@@ -32,7 +33,7 @@ truncate -s 100 d/f6; rm d/f7; mkdir d/f7; head -c 20000000 /dev/urandom >big; s
 
 
 class BeforeResyncTest(unittest.TestCase):
-    def make_lab(self, file_system):
+    def make_lab(self, file_system, mirror=BLOCK):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="gemel-before-", dir="/var/tmp"))
         self.addCleanup(run, "rm", "-rf", str(folder))
         (folder / "mnt").mkdir()
@@ -40,7 +41,7 @@ class BeforeResyncTest(unittest.TestCase):
         run(f"mkfs.{file_system}", "-q", str(folder / "image"))
         run("mount", "-o", "loop", str(folder / "image"), str(folder / "mnt"))
         self.addCleanup(run, "umount", "-l", str(folder / "mnt"))
-        lab = Lab(default_binaries(), directory=folder / "mnt", mirror=BLOCK)
+        lab = Lab(default_binaries(), directory=folder / "mnt", mirror=mirror)
         self.addCleanup(lab.close)
         return lab
 
@@ -102,6 +103,35 @@ class BeforeResyncTest(unittest.TestCase):
             lab.gemel(source, "resync", "data", "--full")
             lab.wait_for(lambda: lab.state(source) == "secondary", 90, lambda: lab.status(source))
             self.assertEqual(compare(lab[target].bare, lab[source].bare), [])
+
+    def test_it_is_given_up_where_the_resync_needs_the_space(self):
+        lab = self.make_lab("xfs", mirror="")
+        with lab.explained():
+            lab.start()
+            source, target = lab.wait_pair()
+            write = f"head -c {80 << 20} /dev/urandom | dd of={DATA_PATH}/f bs=1M iflag=fullblock" \
+                    f" conv=notrunc; sync {DATA_PATH}"
+            lab[source].inside("sh", "-ec", write)
+            lab[target].kill_daemon()
+            lab.wait_state(source, "alone")
+            lab[source].inside("sh", "-ec", write)
+            room = os.statvfs(lab.root)
+            # Less than what is changed, also when XFS has taken back what it had reserved ahead.
+            ballast = room.f_bavail * room.f_frsize - (8 << 20)
+            run("fallocate", "-l", str(ballast), str(lab.root / "ballast"))
+            lab.start(target)
+            lab.wait_for(lambda: lab.status(target) and
+                         "No space left" in lab.status(target)["reason"],
+                         60, lambda: lab.status(target))
+            status = lab.status(target)["before_resync"]
+            self.assertFalse(status["kept"])
+            self.assertIn("No space left", status["why_not"])
+            # The file system gives the space back in its own time.
+            lab.wait_for(lambda: os.statvfs(lab.root).f_bavail * room.f_frsize > (50 << 20), 30,
+                         lambda: os.statvfs(lab.root))
+            lab.gemel(target, "start", "data")
+            lab.wait_pair()
+            self.assertEqual(compare(lab[source].bare, lab[target].bare), [])
 
     def test_it_says_where_nothing_can_be_kept(self):
         lab = self.make_lab("ext4")
