@@ -24,6 +24,8 @@ Cluster::Cluster(std::uint64_t seed, Mutant mutant)
     names->mutant = mutant;
     static constexpr std::array<std::uint64_t, 3> kIdleRounds = {0, 1, 3};
     names->idle_rounds = kIdleRounds[seed / 3 % kIdleRounds.size()];
+    // What is cleared early is cleared more often.
+    if (mutant == Mutant::clear_before_sync) names->idle_rounds = 0;
     names->node_addresses = {address("10.0.0.1:7800"), address("10.0.0.2:7800")};
     names->witness_address = address("10.0.0.9:7801");
     const std::array<SocketAddress, 3> addresses = {
