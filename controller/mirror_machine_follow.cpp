@@ -37,9 +37,9 @@ void MirrorMachine::follow(const ControlMessage& message) {
     draw_incarnation();
     const bool is_whole = superblock_.is_consistent && !must_compare() &&
                           !superblock_.histories.empty() && !accepts_overwrite_;
-    before_ = is_whole                    ? BeforeResync::begin
-              : superblock_.is_consistent ? BeforeResync::drop
-                                          : BeforeResync::go_on;
+    // What the image does not have counts as it stands, which nobody knows of such a copy.
+    const bool may_go_on = !superblock_.is_consistent && !must_compare();
+    before_ = is_whole ? BeforeResync::begin : may_go_on ? BeforeResync::go_on : BeforeResync::drop;
     superblock_.is_consistent = false;
     superblock_.served_alone_unrecorded = false;
     // Given up by a person: it must not be refused again when the resync is interrupted.

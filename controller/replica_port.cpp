@@ -74,7 +74,7 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_susp
         });
         return;
     }
-    if (before == BeforeResync::drop) before_.drop();
+    before == BeforeResync::drop ? before_.drop() : before_.go_on();
     started.start();
 }
 

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <sys/stat.h>
+#include <tuple>
 #include <utility>
 
 namespace gemel {
@@ -33,36 +34,39 @@ BeforeImage::BeforeImage(Loop& loop, LogSink& log, std::span<const std::unique_p
     for (std::size_t i = 0; i < volumes.size(); ++i) {
         parts_[i].block = volumes[i]->as_block();
         parts_[i].directory = volumes[i]->as_directory();
-        is_kept_ = find_part(parts_[i]) && is_kept_;
+        const Status found = find_part(parts_[i]);
+        if (found.ok()) continue;
+        is_kept_ = false;
+        if (found.code() != Code::not_found) trouble_ = "it can't be read: " + found.to_string();
     }
 }
 
 BeforeImage::~BeforeImage() { *alive_ = false; }
 
-// Whether the volume's part is there from before a restart.
-bool BeforeImage::find_part(Part& part) noexcept {
-    if (part.block != nullptr) return part.block->has_clone();
+// The volume's part from before a restart; not_found: there is none.
+Status BeforeImage::find_part(Part& part) noexcept {
+    if (part.block != nullptr) return part.block->has_clone() ? Status() : Status(Code::not_found);
     Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, false);
-    if (!directory.ok()) return false;
+    if (!directory.ok()) return directory.status();
     Result<BeforeJournal> journal =
         BeforeJournal::open(loop_.vfs(), std::move(directory).value(), part.directory->id());
-    if (!journal.ok()) return false;
+    if (!journal.ok()) return journal.status();
     const auto made = [&](ObjectId id) { part.seen.insert(id); };
     const auto saved = [&](Bytes attributes, Bytes) {
         const Result<ItemHead> head = decode_item_head(attributes);
         if (head.ok()) part.seen.insert(head->object);
         return head.status();
     };
-    if (!journal->read(saved, made).ok()) return false;
+    GEMEL_TRY(journal->read(saved, made));
     part.journal = std::move(journal).value();
-    return true;
+    return Status();
 }
 
 // What is only in memory yet could be gone after a power cut, though the resync never touched it.
 void BeforeImage::begin(Replica& replica, std::function<void()> begun) noexcept {
+    trouble_ = "the volumes are being synced first";
     drop();
     is_beginning_ = true;
-    trouble_ = "the volumes are being synced first";
     replica.sync_everything(
         [this, alive = alive_, beginning = beginning_, begun = std::move(begun)](Status synced) {
             if (!*alive || beginning != beginning_) return;
@@ -73,6 +77,7 @@ void BeforeImage::begin(Replica& replica, std::function<void()> begun) noexcept 
 
 void BeforeImage::begin_synced(Status synced) noexcept {
     is_beginning_ = false;
+    if (!stuck_.ok()) return;
     is_kept_ = true;
     trouble_.clear();
     // Whatever the reason: the kernel tells of lost pages once.
@@ -106,6 +111,10 @@ void BeforeImage::drop() noexcept {
     invalidate();
 }
 
+void BeforeImage::go_on() noexcept {
+    if (!is_kept_) drop();
+}
+
 void BeforeImage::end() noexcept {
     if (!is_kept_) return;
     drop();
@@ -121,18 +130,26 @@ void BeforeImage::end() noexcept {
 // First what makes it an image, durably; then the clones, which may be many.
 void BeforeImage::invalidate() noexcept {
     cancel_restore();
+    stuck_ = Status();
+    const auto removed = [this](Status status) {
+        report(status, "what was kept from before a resync can't be removed");
+        if (status.ok()) return;
+        // This copy has failed as if its disk had: what it is can't be told any more.
+        stuck_ = is_disk_failure(status) ? status : Status::from_errno(EIO);
+        trouble_ = "what was kept before can't be removed: " + status.to_string();
+    };
     for (Part& part : parts_) {
         part.journal.reset();
         part.seen.clear();
         if (part.block != nullptr) {
-            report(part.block->drop_clone(), "the clone from before a resync can't be removed");
+            removed(part.block->drop_clone());
             continue;
         }
         const Result<ScopedFd> directory = part.directory->private_directory(kDirectoryName, false);
         if (directory.status().code() == Code::not_found) continue;
         Status status = directory.status();
         if (directory.ok()) status = BeforeJournal::invalidate(loop_.vfs(), directory->get());
-        report(status, "what was kept from before a resync can't be removed");
+        removed(status);
     }
     remove_clones();
 }
@@ -174,44 +191,51 @@ void BeforeImage::give_up(Status status) noexcept {
     invalidate();
 }
 
-void BeforeImage::keep(std::uint16_t volume, ObjectId object) noexcept {
-    if (!is_kept_ || object.is_none() || is_private(object)) return;
+Status BeforeImage::keep(std::uint16_t volume, ObjectId object) noexcept {
+    if (!is_kept_) return stuck_;
+    if (object.is_none() || is_private(object)) return Status();
     Part& part = parts_[volume];
-    if (part.directory == nullptr || !part.seen.insert(object).second) return;
-    if (part.directory->exists(object)) check(save(part, object));
+    if (part.directory == nullptr || !part.seen.insert(object).second) return Status();
+    return part.directory->exists(object) ? check(save(part, object)) : Status();
 }
 
-void BeforeImage::note_made(std::uint16_t volume, ObjectId directory) noexcept {
-    if (!is_kept_ || !parts_[volume].seen.insert(directory).second) return;
-    check(parts_[volume].journal->append_made(directory));
+Status BeforeImage::note_made(std::uint16_t volume, ObjectId directory) noexcept {
+    if (!is_kept_) return stuck_;
+    if (!parts_[volume].seen.insert(directory).second) return Status();
+    return check(parts_[volume].journal->append_made(directory));
 }
 
-void BeforeImage::check(Status saved) noexcept {
-    if (saved.ok()) return;
+Status BeforeImage::check(Status saved) noexcept {
+    if (saved.ok()) return saved;
     GEMEL_PROBE("before image: given up");
     log_.log(LogLevel::warning,
              "the state before the resync is kept no more: " + saved.to_string());
     give_up(saved);
+    return stuck_;
 }
 
-void BeforeImage::keep(const Op& op) noexcept {
-    if (!is_kept_ || parts_[op.volume].directory == nullptr) return;
-    if (op.kind == OpKind::create && S_ISDIR(op.resolved.mode)) note_made(op.volume, op.object);
-    keep(op.volume, op.parent);
-    keep(op.volume, op.new_parent);
-    keep(op.volume, op.resolved.replaced);
+Status BeforeImage::keep(const Op& op) noexcept {
+    if (!is_kept_) return stuck_;
+    if (parts_[op.volume].directory == nullptr) return Status();
+    if (op.kind == OpKind::create && S_ISDIR(op.resolved.mode)) {
+        GEMEL_TRY(note_made(op.volume, op.object));
+    }
+    GEMEL_TRY(keep(op.volume, op.parent));
+    GEMEL_TRY(keep(op.volume, op.new_parent));
+    GEMEL_TRY(keep(op.volume, op.resolved.replaced));
     switch (op.kind) {
         case OpKind::rename:  // names alone
         case OpKind::link:
         case OpKind::release_orphan:  // kept when it lost its name
-            return;
+            return Status();
         default:
-            keep(op.volume, op.object);
+            return keep(op.volume, op.object);
     }
 }
 
 void BeforeImage::make_room(Status reason) noexcept {
-    if (is_kept_ && (reason.is_errno(ENOSPC) || reason.is_errno(EDQUOT))) check(reason);
+    if (!is_kept_ || !(reason.is_errno(ENOSPC) || reason.is_errno(EDQUOT))) return;
+    std::ignore = check(reason);
 }
 
 Status BeforeImage::save(Part& part, ObjectId object) noexcept {

@@ -12,8 +12,8 @@
 //
 // Where a clone can't be had (ext4, a block device, no space left) nothing is kept, and the resync
 // goes on without. But what has been kept must not outlive its time, or it would be taken for the
-// state before a later resync; so where it can't be removed, and wherever else the disk fails, this
-// copy has failed.
+// state of then though objects were changed since that it has not. So as long as it can't be
+// removed, no resync changes anything here; and wherever the disk fails, this copy has failed.
 #pragma once
 
 #include "engine/base/log.hpp"
@@ -53,6 +53,9 @@ class BeforeImage {
     // `begun`.
     void begin(Replica& replica, std::function<void()> begun) noexcept;
     [[nodiscard]] bool is_beginning() const noexcept { return is_beginning_; }
+    // Another session of an interrupted resync begins: what is kept is kept on; where nothing is,
+    // nothing may be left, either, that could not be read.
+    void go_on() noexcept;
     // Nothing is kept any more, durably; the space comes back in the background.
     void drop() noexcept;
     // drop() when the copy is complete: what the resync took out of the trees, which stays in
@@ -66,12 +69,13 @@ class BeforeImage {
     [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 
     // Called before the object, or all that an op changes, is changed. Waits for the disk the first
-    // time. Nothing happens while nothing is kept.
-    void keep(std::uint16_t volume, ObjectId object) noexcept;
-    void keep(const Op& op) noexcept;
+    // time. Nothing happens while nothing is kept. An error: it can neither be kept nor could what
+    // is kept be removed, and must not be changed.
+    Status keep(std::uint16_t volume, ObjectId object) noexcept;
+    Status keep(const Op& op) noexcept;
     // Called before the directory is made: it was not there, and its listing never counts. (A file
     // that is taken for one that was there gets no name back, and goes at the end.)
-    void note_made(std::uint16_t volume, ObjectId directory) noexcept;
+    Status note_made(std::uint16_t volume, ObjectId directory) noexcept;
 
     // Puts all volumes back, a bounded amount of work a turn; `done` from the loop, with a sentence
     // where it failed. It is not durable then; the image stays, so it can be begun again. Requires:
@@ -89,9 +93,9 @@ class BeforeImage {
 
     void begin_synced(Status synced) noexcept;
     Status begin_part(Part& part) noexcept;
-    [[nodiscard]] bool find_part(Part& part) noexcept;
+    Status find_part(Part& part) noexcept;
     Status save(Part& part, ObjectId object) noexcept;
-    void check(Status saved) noexcept;
+    Status check(Status saved) noexcept;
     void give_up(Status status) noexcept;
     void report(Status status, const char* what) noexcept;
     void invalidate() noexcept;
@@ -104,6 +108,7 @@ class BeforeImage {
     bool is_kept_ = false;
     bool is_beginning_ = false;
     std::uint64_t beginning_ = 0;  // the last one, or what overtook it
+    Status stuck_;                 // not ok: something may be left that open() would find
     std::string trouble_;
     std::unique_ptr<BeforeRestoring> restoring_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted

@@ -44,8 +44,8 @@ class ResyncTarget final : public ResyncParty {
     Status intents_of(FrameType type, Bytes payload, IntentSet& set) noexcept override;
     [[nodiscard]] bool is_ready(FrameType type, Bytes payload) noexcept override;
     Status on_frame(FrameType type, Bytes payload) noexcept override;
-    void before_op(const Op& op) noexcept override {
-        if (options_.before != nullptr) options_.before->keep(op);
+    Status before_op(const Op& op) noexcept override {
+        return options_.before == nullptr ? Status() : options_.before->keep(op);
     }
     void on_progress() noexcept override {}
     void on_session_lost() noexcept override;
@@ -93,8 +93,8 @@ class ResyncTarget final : public ResyncParty {
     Status write_segments(const ContentItem& item) noexcept;
     Status punch(const ContentItem& item, std::uint64_t begin, std::uint64_t end) noexcept;
 
-    void keep(std::uint16_t volume, ObjectId object) noexcept {
-        if (options_.before != nullptr) options_.before->keep(volume, object);
+    Status keep(std::uint16_t volume, ObjectId object) noexcept {
+        return options_.before == nullptr ? Status() : options_.before->keep(volume, object);
     }
     [[nodiscard]] Volume& volume(const ItemHead& head) noexcept {
         return replica_.volume(head.volume);

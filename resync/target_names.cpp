@@ -45,8 +45,8 @@ void ResyncTarget::reconcile(const NamesItem& item) noexcept {
         answer(reply);
         return;
     }
-    keep(item.head.volume, listing_.directory);
-    Status status = detach_superfluous(target);
+    Status status = keep(item.head.volume, listing_.directory);
+    if (status.ok()) status = detach_superfluous(target);
     if (status.ok()) status = place_missing(item.head, reply);
     if (status.ok() && listing_.directory != kOrphanDirectory) {
         Op times;
@@ -110,14 +110,13 @@ Status ResyncTarget::place_missing(const ItemHead& head, ItemAnswer& reply) noex
 // stands in; what goes to the orphans is removed for good when its last handle is closed.
 Status ResyncTarget::keep_place(const ItemHead& head, ObjectId object) noexcept {
     if (options_.before == nullptr || !options_.before->is_kept()) return Status();
-    if (listing_.directory == kOrphanDirectory) keep(head.volume, object);
+    if (listing_.directory == kOrphanDirectory) GEMEL_TRY(keep(head.volume, object));
     const Result<Attributes> now = directory(head).attributes(object);
     if (!now.ok()) return now.status();
     if (!S_ISDIR(now->stat.mode)) return Status();
     const Result<ObjectId> parent = directory(head).parent_of(object);
     if (!parent.ok() && parent.status().code() != Code::not_found) return parent.status();
-    if (parent.ok()) keep(head.volume, parent.value());
-    return Status();
+    return parent.ok() ? keep(head.volume, parent.value()) : Status();
 }
 
 }  // namespace gemel

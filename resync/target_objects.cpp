@@ -36,23 +36,23 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     note_progress(item->head);
     DirectoryVolume& target = directory(item->head);
     bool made = false;
+    Status status;
     if (target.exists(item->head.object)) {
-        keep(item->head.volume, item->head.object);
+        status = keep(item->head.volume, item->head.object);
     } else {
         if (!item->make) {
             answer(item->head.number, Verdict::missing);
             return Status();
         }
-        if (options_.before != nullptr && S_ISDIR(item->attributes.stat.mode)) {
-            options_.before->note_made(item->head.volume, item->head.object);
-        }
-        const Status status = make(item.value(), made);
+        status = make(item.value(), made);
         if (!status.ok()) {
             fail(status, "an object could not be made");
             return Status();
         }
     }
-    const Status status = target.set_full_attributes(item->head.object, item->attributes);
+    if (status.ok()) {
+        status = target.set_full_attributes(item->head.object, item->attributes);
+    }
     if (!status.ok()) {
         fail(status, "an object's attributes could not be set");
         return Status();
@@ -82,6 +82,9 @@ Status ResyncTarget::take_part(AttributesItem& item) noexcept {
 
 // `made`: there was nothing to adopt.
 Status ResyncTarget::make(const AttributesItem& item, bool& made) noexcept {
+    if (options_.before != nullptr && S_ISDIR(item.attributes.stat.mode)) {
+        GEMEL_TRY(options_.before->note_made(item.head.volume, item.head.object));
+    }
     made = !adopt(item);
     if (!made) return Status();
     return directory(item.head).make_skeleton(item.head.object, item.attributes.stat.mode,
@@ -163,9 +166,11 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
         return Status();
     }
     DirectoryVolume* directory = target.as_directory();
-    keep(item->head.volume, item->head.object);
-    const Status status =
-        directory == nullptr ? write_content(item.value()) : write_file(*directory, item.value());
+    Status status = keep(item->head.volume, item->head.object);
+    if (status.ok()) {
+        status = directory == nullptr ? write_content(item.value())
+                                      : write_file(*directory, item.value());
+    }
     if (!status.ok()) {
         fail(status, "a file's content could not be written");
         return Status();

@@ -162,11 +162,16 @@ Status Following::apply_op(Bytes payload) noexcept {
     const Op& op = decoded->op;
     received_ = decoded->number;
     done_.push_back(false);
+    if (context_.resync != nullptr) {
+        if (const Status status = context_.resync->before_op(op); !status.ok()) {
+            fail(status, "what an operation changes could not be kept before");
+            return Status();
+        }
+    }
     if (BlockVolume* block = context_.block(op.volume); block != nullptr) {
         apply_block(decoded.value(), *block);
         return Status();
     }
-    if (context_.resync != nullptr) context_.resync->before_op(op);
     const Status status = context_.volumes[op.volume]->apply(op);
     if (!status.ok()) {
         GEMEL_PROBE("following: an op could not be applied");

@@ -118,8 +118,8 @@ class ResyncParty {
     // the stream. False while it may answer a check of it with want: it may still have what was
     // there before.
     [[nodiscard]] virtual bool is_settled(std::uint16_t, ObjectId) const noexcept { return true; }
-    // Target: the op is about to be carried out here.
-    virtual void before_op(const Op&) noexcept {}
+    // Target: the op is about to be carried out here. An error: it must not be.
+    virtual Status before_op(const Op&) noexcept { return Status(); }
     // Source: ops were acknowledged or carried out; a place to go on with work that waited.
     virtual void on_progress() noexcept = 0;
     // Source of a verify: this op has been put into the stream; `op` is as the peer carries it out.

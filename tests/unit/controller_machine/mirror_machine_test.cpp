@@ -409,6 +409,26 @@ TEST_F(MachineTest, GoesBackOnlyWhenItIsOnRecordThatEverythingMustBeCompared) {
     EXPECT_TRUE(only<ReplyCommand>().done);
 }
 
+TEST_F(MachineTest, KeepsNoStateOfACopyThatMustBeCompared) {
+    for (const bool must_compare : {false, true}) {
+        superblock.is_consistent = false;
+        superblock.volumes[0].must_compare = must_compare;
+        machine.reset();
+        start(recorded(5, "beta", {{"beta", kBetas}}));
+        give(SessionUp{});
+        ControlMessage follow;
+        follow.kind = ControlKind::follow;
+        follow.value = recorded(5, "beta", {{"beta", kBetas}});
+        follow.histories = {kHistory};
+        give(follow);
+        stored();
+        const auto calls = all<CallReplica>();
+        ASSERT_FALSE(calls.empty());
+        ASSERT_EQ(calls.back().call, ReplicaCall::begin_following);
+        EXPECT_EQ(calls.back().before, must_compare ? BeforeResync::drop : BeforeResync::go_on);
+    }
+}
+
 TEST_F(MachineTest, CopyThatCannotGoBackStaysHalfFilled) {
     superblock.is_consistent = false;
     start(recorded(6, "beta", {{"beta", kBetas}}));

@@ -182,6 +182,65 @@ TEST_F(BeforeImageTest, CanBeBegunAgainWhenThePowerGoesWhileItIsPutBack) {
     }
 }
 
+// A clone can't be made, and what is kept can't be removed: what counts after a restart is right.
+TEST_F(BeforeImageTest, ChangesNothingThatCanNeitherBeKeptNorForgotten) {
+    std::size_t refused = 0;
+    for (std::uint64_t seed = 1; refused < 12 && !HasFailure(); ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Prng chance(seed);
+        begin_apart(seed);
+        if (HasFatalFailure()) return;
+        sim::ScriptedFaults faults;
+        using sim::VfsCall;
+        faults.add({VfsCall::copy, nullptr, chance.below(4), faults.kForEver, {ENOSPC}});
+        faults.add({VfsCall::unlink, nullptr, chance.below(2), faults.kForEver, {EDQUOT}});
+        b_->node.set_fault_policy(&faults);
+        connect();
+        random_ops_meanwhile(15, Duration::milliseconds(3));
+        ASSERT_TRUE(world_->run_until([&] {
+            return (a_->complete && ops_to_come_ == 0) || !b_->failures.empty();
+        }));
+        b_->node.set_fault_policy(nullptr);
+        ops_to_come_ = 0;
+        const bool is_whole = b_->failures.empty();
+        if (!is_whole && !image_->is_kept()) ++refused;
+        go_alone();
+        image_.reset();
+        b_->node.kill_process();
+        b_->close();
+        b_->open(id_);
+        look();
+        if (!is_whole && image_->is_kept()) {
+            restore();
+            if (HasFatalFailure()) return;
+            expect_same(then_, named_tree_of(*b_), "restored");
+        }
+        TearDown();
+    }
+}
+
+// At a start it could not be read, and so it was not kept on; later it could.
+TEST_F(BeforeImageTest, IsGoneWhenItCouldNotBeReadInBetween) {
+    begin_apart(3);
+    resync_until(20, End::session);
+    ASSERT_FALSE(HasFatalFailure());
+    ASSERT_FALSE(is_through_);
+    image_.reset();
+    sim::ScriptedFaults faults;
+    faults.add({sim::VfsCall::open, nullptr, 0, 1, {ENFILE}});
+    b_->node.set_fault_policy(&faults);
+    look();
+    b_->node.set_fault_policy(nullptr);
+    ASSERT_FALSE(image_->is_kept());
+    EXPECT_NE(image_->trouble(), "");
+    image_->go_on();
+    resync_until(20, End::session);
+    ASSERT_FALSE(HasFatalFailure());
+    image_.reset();
+    look();
+    EXPECT_FALSE(image_->is_kept());
+}
+
 TEST_F(BeforeImageTest, LeavesNothingBehindWhenTheCopyIsComplete) {
     begin_apart(7);
     connect();
