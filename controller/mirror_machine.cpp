@@ -15,6 +15,7 @@ MirrorMachine::MirrorMachine(MirrorMachineOptions options, Superblock superblock
     GEMEL_ASSERT(!options_.boot.is_none());
     // Another boot: what was held in memory is gone, so this node is in no set (protocol.md 1).
     if (superblock_.incarnation.boot != options_.boot) superblock_.incarnation = {};
+    comparison_ = prng_.uuid();
 }
 
 MirrorActions MirrorMachine::step(const MirrorEvent& event) {
@@ -66,6 +67,11 @@ MirrorState MirrorMachine::state() const noexcept {
 bool MirrorMachine::must_compare() const noexcept {
     return std::any_of(superblock_.volumes.begin(), superblock_.volumes.end(),
                        [](const SuperblockVolume& v) { return v.must_compare; });
+}
+
+void MirrorMachine::require_comparison() {
+    comparison_ = prng_.uuid();
+    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
 }
 
 MirrorHello MirrorMachine::make_hello() const {
@@ -173,7 +179,8 @@ void MirrorMachine::handle(const SuperblockStored& event) {
     }
     if (waiter.after == AfterStore::history) {
         if (waiter.era == served_ && is_serving()) {
-            actions_.emplace_back(CallReplica{ReplicaCall::history_stored, 0, false, event.status});
+            actions_.emplace_back(
+                CallReplica{ReplicaCall::history_stored, 0, false, event.status, {}});
         }
         return;
     }

@@ -229,6 +229,8 @@ class MirrorMachine {
     [[nodiscard]] bool is_following() const noexcept;
     // Some volume of this copy has to be compared wholly.
     [[nodiscard]] bool must_compare() const noexcept;
+    // From here on all of them have to be, anew even where that is under way. To be stored.
+    void require_comparison();
 
     MirrorMachineOptions options_;
     Superblock superblock_;
@@ -263,9 +265,13 @@ class MirrorMachine {
     std::string refusal_;       // why the peer is not taken in (serving) or we are not (wait)
     bool accepts_overwrite_ = false;
     BeforeResync before_ = BeforeResync::drop;  // of the target that this copy becomes
-    bool compare_fully_ = false;                // the next target is compared fully
-    bool services_up_ = false;                  // addresses claimed and application started
-    bool mount_serves_ = false;                 // the serving mount is shown or being made
+    // Changes with every new reason to compare the whole of this copy as a target: those that the
+    // superblock, accepts_overwrite_ or intents of whole volumes stand for. A new process can't
+    // tell theirs from new ones.
+    Uuid comparison_;
+    bool compare_fully_ = false;  // the next target is compared fully
+    bool services_up_ = false;    // addresses claimed and application started
+    bool mount_serves_ = false;   // the serving mount is shown or being made
     bool hand_over_stops_ = false;
     bool register_is_back_ = false;  // alone: the arbiter's value is older than ours
     bool unrecorded_ = false;        // serving by force, unknown to the register

@@ -153,28 +153,34 @@ void MirrorMachine::command_promote_before(CommandId id) {
     }
     if (pending_) return reply(id, false, "another change is under way");
     promote_command_ = id;
-    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    require_comparison();
     enter(Phase::restoring, "goes back to the state before the resync");
     store(AfterStore::restore);
 }
 
+// On the serving node it is on record until the peer is in sync: a restart does not undo it.
 void MirrorMachine::command_resync_full(CommandId id) {
     switch (phase_) {
         case Phase::alone:
-            compare_fully_ = true;
+            require_comparison();
+            store(AfterStore::nothing);
             if (session_ && attach_ != Attach::none) {
                 close_session();
                 lose_target("a full comparison was asked for");
             }
+            call(ReplicaCall::compare_everything);
             return reply(id, true, "");
         case Phase::primary:
             if (pending_) return reply(id, false, "another change is under way");
-            compare_fully_ = true;
+            require_comparison();
+            store(AfterStore::nothing);
             close_session();
             call(ReplicaCall::detach);
+            call(ReplicaCall::compare_everything);
             reply(id, true, "");
             return hold("a full comparison was asked for");
         case Phase::wait:
+            comparison_ = prng_.uuid();
             accepts_overwrite_ = true;
             refusal_.clear();
             send_hello();
@@ -182,6 +188,7 @@ void MirrorMachine::command_resync_full(CommandId id) {
             return evaluate();
         case Phase::target:
         case Phase::secondary:
+            comparison_ = prng_.uuid();
             accepts_overwrite_ = true;
             reply(id, true, "");
             return stop_following("a full comparison was asked for");
@@ -194,6 +201,7 @@ void MirrorMachine::command_resync_full(CommandId id) {
 // The copies differ, so the peer must not count as in sync: a new session begins with a resync of
 // what is marked. Where there is none, the next one does.
 void MirrorMachine::command_resync_changed(CommandId id) {
+    comparison_ = prng_.uuid();  // the intents may name a whole volume
     const std::string why = "the copies differ: something was changed without the mirror";
     switch (phase_) {
         case Phase::alone:
@@ -228,7 +236,7 @@ void MirrorMachine::command_release(CommandId id) {
             id, false,
             "only a stopped mirror can be released: 'gemel stop " + options_.mirror + "' first");
     }
-    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    require_comparison();
     void_incarnation();
     store(AfterStore::nothing);
     actions_.emplace_back(ShowMount{MountMode::bare, ++mount_generation_});

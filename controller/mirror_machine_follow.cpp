@@ -58,8 +58,7 @@ void MirrorMachine::begin_following() {
     // Behind the answer: the target begins to speak at once.
     CallReplica action;
     action.call = ReplicaCall::begin_following;
-    action.is_suspect = must_compare();
-    action.before = before_;
+    action.copy = {must_compare() || accepts_overwrite_, comparison_, must_compare(), before_};
     actions_.emplace_back(action);
 }
 
@@ -113,9 +112,7 @@ void MirrorMachine::following_failed(const std::string& what, bool is_suspect) {
     may_not_claim_ = may_not_follow_ = true;
     announce(LogLevel::error, "failure", "this node's copy failed: " + what);
     void_incarnation();
-    if (is_suspect) {
-        for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
-    }
+    if (is_suspect) require_comparison();
     store(AfterStore::nothing);
     set_timer(MirrorTimer::rejoin, options_.rejoin);
     stop_following("this node's copy failed: " + what);

@@ -16,9 +16,7 @@ void MirrorMachine::start_serving(bool was_held) {
     const bool forced = phase_ == Phase::forcing;
     superblock_.epoch = known_.epoch;
     superblock_.served_alone_unrecorded = false;
-    if (forced && !superblock_.is_consistent) {
-        for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
-    }
+    if (forced && !superblock_.is_consistent) require_comparison();
     superblock_.is_consistent = true;
     // Ops held since the peer was lost are about to be answered alone; a person's force is marked
     // (M6); a first start has no history yet. Else the first write alone draws it.
@@ -289,7 +287,7 @@ void MirrorMachine::serving_failed(const std::string& what) {
     may_not_claim_ = may_not_follow_ = true;
     announce(LogLevel::error, "failure", "this node's copy failed: " + what);
     void_incarnation();
-    for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+    require_comparison();
     store(AfterStore::nothing);
     const RegisterMember* peer = known_.find(options_.peer);
     std::vector<RegisterMember> members;

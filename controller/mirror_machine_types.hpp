@@ -123,11 +123,20 @@ enum class BeforeResync : std::uint8_t {
     begin,  // the copy is it
     go_on,  // an interrupted resync may have kept it
 };
+// What a target knows of its copy.
+struct CopyToFill {
+    bool must_compare = false;  // not enough: everything has to be compared
+    // ResyncHello::comparison: changes with every new reason to compare everything.
+    Uuid comparison;
+    bool is_suspect = false;  // a disk failed under it: what the cache shows may not be there
+    BeforeResync before = BeforeResync::drop;
+};
 // The calls of ReplicaPort (ports.hpp), where their contracts stand.
 enum class ReplicaCall : std::uint8_t {
     begin_alone,
     history_stored,
     attach_target,
+    compare_everything,
     begin_attaching,
     finish_attaching_in,
     finish_attaching_out,
@@ -142,11 +151,10 @@ enum class ReplicaCall : std::uint8_t {
 };
 struct CallReplica {
     ReplicaCall call = ReplicaCall::stop;
-    std::uint64_t epoch = 0;                   // begin_alone
-    bool full_compare = false;                 // attach_target
-    Status status;                             // history_stored
-    bool is_suspect = false;                   // begin_following
-    BeforeResync before = BeforeResync::drop;  // begin_following
+    std::uint64_t epoch = 0;    // begin_alone
+    bool full_compare = false;  // attach_target
+    Status status;              // history_stored
+    CopyToFill copy;            // begin_following
 };
 struct SendHello {
     MirrorHello hello;

@@ -247,7 +247,7 @@ void MirrorMachine::force_without_vote() {
                  " holds are missing here, and if it serves too the copies diverge");
     draw_history();
     if (!superblock_.is_consistent) {
-        for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = true;
+        require_comparison();
         superblock_.is_consistent = true;
     }
     enter(Phase::starting, "forced by a person, not recorded by " + options_.arbiter_name);

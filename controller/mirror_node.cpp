@@ -162,6 +162,8 @@ void MirrorNode::act(const CallReplica& action) {
             // The session may have ended since; its loss is an event still to come.
             if (link_) replica.attach_target(std::move(link_), action.full_compare);
             return;
+        case ReplicaCall::compare_everything:
+            return replica.compare_everything();
         case ReplicaCall::begin_attaching:
             return replica.begin_attaching();
         case ReplicaCall::finish_attaching_in:
@@ -169,9 +171,7 @@ void MirrorNode::act(const CallReplica& action) {
         case ReplicaCall::finish_attaching_out:
             return replica.finish_attaching(false);
         case ReplicaCall::begin_following:
-            if (link_) {
-                replica.begin_following(std::move(link_), action.is_suspect, action.before);
-            }
+            if (link_) replica.begin_following(std::move(link_), action.copy);
             return;
         case ReplicaCall::promote_to_secondary:
             return replica.promote_to_secondary();

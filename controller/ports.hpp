@@ -46,13 +46,15 @@ class ReplicaPort {
     virtual void history_stored(Status status) noexcept = 0;
     // Takes the link and starts a resync source on it. Role alone.
     virtual void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept = 0;
+    // The next attach_target compares everything, however much of that has been done already.
+    // Requires: role alone or held, without a session of its own.
+    virtual void compare_everything() noexcept = 0;
     virtual void begin_attaching() noexcept = 0;
     // true: primary, or held when the session is gone. false: alone; ops in flight are answered.
     virtual void finish_attaching(bool peer_in_set) noexcept = 0;
-    // Takes the link and a resync target on it. Role idle. `is_suspect`: a disk failed under this
-    // copy, so that it is compared as the disk has it, not as the cache shows it.
-    virtual void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
-                                 BeforeResync before) noexcept = 0;
+    // Takes the link and a resync target on it. Role idle.
+    virtual void begin_following(std::unique_ptr<PeerLink> link,
+                                 const CopyToFill& copy) noexcept = 0;
     virtual void promote_to_secondary() noexcept = 0;
     // Role idle. Puts the volumes back to what they were before the resync that was interrupted,
     // durably; then `restored`, with not_found where that was not kept. stop() ends it half-way;

@@ -38,6 +38,8 @@ void EngineReplica::attach_target(std::unique_ptr<PeerLink> link, bool full_comp
         std::make_unique<ResyncSource>(loop_, log_, replica_, memory_, progress_, pacer_, options));
 }
 
+void EngineReplica::compare_everything() noexcept { replica_.require_full_compare(); }
+
 void EngineReplica::begin_attaching() noexcept { replica_.begin_attaching(); }
 
 void EngineReplica::finish_attaching(bool peer_in_set) noexcept {
@@ -54,27 +56,27 @@ void EngineReplica::pause_resync(bool paused) noexcept {
     replica_.wake_resync();
 }
 
-void EngineReplica::begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
-                                    BeforeResync before) noexcept {
+void EngineReplica::begin_following(std::unique_ptr<PeerLink> link,
+                                    const CopyToFill& copy) noexcept {
     replica_.begin_following(std::move(link), true);
     ResyncTarget::Options options;
-    // The hellos have told the source already what is not known of this copy.
-    options.must_compare.assign(replica_.volume_count(), false);
-    options.distrusts_cache = is_suspect;
+    options.must_compare = copy.must_compare;
+    options.comparison = copy.comparison;
+    options.distrusts_cache = copy.is_suspect;
     options.before = &before_;
     auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
     replica_.set_verify_party(std::make_unique<VerifyTarget>(loop_, replica_));
     // Until it is started the source sends nothing that would change an object.
-    const bool begins_again = before == BeforeResync::go_on && before_.is_beginning();
-    if (before == BeforeResync::begin || begins_again) {
+    const bool begins_again = copy.before == BeforeResync::go_on && before_.is_beginning();
+    if (copy.before == BeforeResync::begin || begins_again) {
         before_.begin(replica_, [this, service = service_, &started] {
             if (service == service_ && replica_.link() != nullptr) started.start();
         });
         return;
     }
-    before == BeforeResync::drop ? before_.drop() : before_.go_on();
+    copy.before == BeforeResync::drop ? before_.drop() : before_.go_on();
     started.start();
 }
 

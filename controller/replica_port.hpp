@@ -36,10 +36,10 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     void begin_alone(std::uint64_t epoch) noexcept override;
     void history_stored(Status status) noexcept override;
     void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;
+    void compare_everything() noexcept override;
     void begin_attaching() noexcept override;
     void finish_attaching(bool peer_in_set) noexcept override;
-    void begin_following(std::unique_ptr<PeerLink> link, bool is_suspect,
-                         BeforeResync before) noexcept override;
+    void begin_following(std::unique_ptr<PeerLink> link, const CopyToFill& copy) noexcept override;
     void promote_to_secondary() noexcept override;
     void restore_before() noexcept override;
     void detach() noexcept override;

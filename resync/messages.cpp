@@ -79,6 +79,7 @@ bool type_valid(std::uint32_t mode) noexcept {
 void encode_hello(const ResyncHello& hello, ByteBuffer& payload) {
     ByteWriter out(payload);
     out.put(hello.boot);
+    out.put(hello.comparison);
     out.put(static_cast<std::uint16_t>(hello.volumes.size()));
     for (const ResyncHello::Volume& volume : hello.volumes) {
         out.put(volume.id);
@@ -90,6 +91,7 @@ Result<ResyncHello> decode_hello(Bytes payload) noexcept {
     ByteReader in(payload);
     ResyncHello hello;
     hello.boot = in.uuid();
+    hello.comparison = in.uuid();
     const auto count = in.get<std::uint16_t>();
     for (std::size_t i = 0; i < count && in.ok(); ++i) {
         ResyncHello::Volume volume;

@@ -29,9 +29,12 @@ inline constexpr std::size_t kNamesFrameSize = 256 * kKiB;
 struct ResyncHello {
     struct Volume {
         Uuid id;
-        bool must_compare = false;
+        bool must_compare = false;  // what is there is not known: everything is compared
     };
     Uuid boot;
+    // Changes whenever there is a new reason for must_compare, so that a comparison of everything
+    // that was interrupted goes on where it was only if it was begun after that.
+    Uuid comparison;
     std::vector<Volume> volumes;
 };
 void encode_hello(const ResyncHello& hello, ByteBuffer& payload);

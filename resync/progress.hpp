@@ -52,7 +52,9 @@ struct ResyncMemory {
     // The boot of the peer that the dirty maps relate to: of the last session with it, whatever its
     // role then. None: not known, then everything that may differ is compared.
     Uuid peer_boot;
-    // Volumes whose full comparison was begun with that boot and has not been completed.
+    // ResyncHello::comparison of the last session that began.
+    Uuid comparison;
+    // Volumes whose full comparison was begun with both of these and has not been completed.
     std::vector<bool> full_begun;
 };
 

@@ -101,6 +101,7 @@ class ResyncSource final : public ResyncParty {
     // source_session.cpp
     Status on_hello(Bytes payload) noexcept;
     Status on_intents(Bytes payload) noexcept;
+    [[nodiscard]] bool continues_full(std::uint16_t volume) noexcept;
     void begin_work() noexcept;
     void begin_full(std::uint16_t volume) noexcept;
     void mark_orphans(std::uint16_t volume) noexcept;
@@ -178,6 +179,7 @@ class ResyncSource final : public ResyncParty {
     State state_ = State::awaiting_hello;
     std::vector<VolumeState> volumes_;
     std::vector<IntentKey> peer_intents_;
+    Uuid boot_, comparison_;  // the target's, remembered when the work begins
     bool boot_changed_ = false;
     Scan scan_;
     std::deque<Item> outstanding_;  // in order of number

@@ -33,17 +33,26 @@ Status ResyncSource::on_hello(Bytes payload) noexcept {
     if (!hello.ok()) return hello.status();
     if (hello->volumes.size() != volumes_.size()) return Status(Code::corrupt);
     boot_changed_ = memory_.peer_boot.is_none() || memory_.peer_boot != hello->boot;
+    boot_ = hello->boot;
+    comparison_ = hello->comparison;
     for (std::uint16_t i = 0; i < volumes_.size(); ++i) {
         const ResyncHello::Volume& there = hello->volumes[i];
         const bool foreign = there.id != replica_.volume(i).id();
-        const bool continues = memory_.full_begun[i] && !boot_changed_ && !foreign;
+        const bool demanded = there.must_compare && comparison_ != memory_.comparison;
+        const bool continues = continues_full(i) && !boot_changed_ && !foreign && !demanded;
         const bool again = memory_.full_begun[i] || map(i).is_full();
         volumes_[i].begin_full =
             !continues && (options_.full || there.must_compare || foreign || again);
     }
-    memory_.peer_boot = hello->boot;
     state_ = State::awaiting_intents;
     return Status();
+}
+
+// A comparison of everything was begun, and the map has not been told since that everything of
+// this node's copy differs: with that nothing is known any more, not even the root.
+bool ResyncSource::continues_full(std::uint16_t volume) noexcept {
+    const DirtyMap& dirty = map(volume);
+    return memory_.full_begun[volume] && (!dirty.is_full() || dirty.is_known(kRootObject));
 }
 
 Status ResyncSource::on_intents(Bytes payload) noexcept {
@@ -57,11 +66,15 @@ Status ResyncSource::on_intents(Bytes payload) noexcept {
     return Status();
 }
 
+// Only from here on the map is what the target's boot and its reasons demand: a session that is
+// lost before has changed nothing, and the next one has to meet them as new.
 void ResyncSource::begin_work() noexcept {
+    memory_.peer_boot = boot_;
+    memory_.comparison = comparison_;
     const auto unite = [&](const IntentKey& key) {
         if (key.volume >= volumes_.size()) return;
         const bool whole = key.region == IntentKey::kVolume;
-        // A comparison of everything that is under way covers it.
+        // A comparison of everything that is under way covers it, or is begun anew (on_hello).
         if (whole && memory_.full_begun[key.volume]) return;
         if (whole) volumes_[key.volume].begin_full = true;
         if (!whole && !volumes_[key.volume].begin_full) replica_.mark_intent(key);

@@ -18,7 +18,6 @@ ResyncTarget::ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncPro
       progress_(progress),
       options_(options),
       read_ahead_(loop.vfs(), replica) {
-    GEMEL_ASSERT(options_.must_compare.size() == replica_.volume_count());
     progress_ = ResyncProgress();
 }
 
@@ -32,9 +31,14 @@ void ResyncTarget::start() noexcept {
     GEMEL_ASSERT(link != nullptr);
     ResyncHello hello;
     hello.boot = loop_.boot_id();
+    hello.comparison = options_.comparison;
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
-        hello.volumes.push_back({replica_.volume(i).id(), options_.must_compare[i]});
+        hello.volumes.push_back({replica_.volume(i).id(), options_.must_compare});
     }
+    replica_.intents().for_each([&](const IntentKey& key) {
+        if (key.region != IntentKey::kVolume || key.volume >= replica_.volume_count()) return;
+        hello.volumes[key.volume].must_compare = true;
+    });
     frame_.clear();
     encode_hello(hello, frame_);
     link->send(FrameType::resync_begin, frame_);

@@ -26,14 +26,16 @@ namespace gemel {
 class ResyncTarget final : public ResyncParty {
    public:
     struct Options {
-        // One a volume: what is on the disk is not known (restored, released, used otherwise).
-        std::vector<bool> must_compare;
+        // What is on the disk is not known (restored, released, used otherwise).
+        bool must_compare = false;
+        // Another one whenever there is a new reason for that, or for an intent of a whole volume.
+        Uuid comparison;
         // A disk failed under this copy: what the cache shows may not be what the disk has.
         bool distrusts_cache = false;
         // Gets what is about to be changed; none: nothing is kept.
         BeforeImage* before = nullptr;
     };
-    // Requires: all references outlive it; must_compare has an entry for each volume.
+    // Requires: all references outlive it.
     ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
                  const Options& options) noexcept;
     ~ResyncTarget() override;

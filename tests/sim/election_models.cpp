@@ -185,7 +185,11 @@ void ModelReplica::finish_attaching(bool peer_in_set) noexcept {
     run_queue();
 }
 
-void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, bool, BeforeResync) noexcept {
+void ModelReplica::compare_everything() noexcept {
+    if (link_) world_.broke("compare_everything with a session");
+}
+
+void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, const CopyToFill&) noexcept {
     if (role_ != ReplicaRole::idle) world_.broke("begin_following in another role");
     role_ = ReplicaRole::target;
     link_ = std::move(link);

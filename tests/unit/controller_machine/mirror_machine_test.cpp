@@ -387,6 +387,78 @@ TEST_F(MachineTest, ForceWithoutAVoteIsMarkedBeforeItServes) {
     EXPECT_TRUE(only<ReplyCommand>().done);
 }
 
+// A comparison of everything that was interrupted must not go on where it was.
+TEST_F(MachineTest, EachReasonToCompareEverythingIsAnother) {
+    superblock.is_consistent = false;
+    start(recorded(6, "beta", {{"beta", kBetas}}));
+    ControlMessage follow;
+    follow.kind = ControlKind::follow;
+    follow.value = recorded(6, "beta", {{"beta", kBetas}});
+    follow.histories = {kHistory};
+    const auto fill = [&] {
+        give(SessionUp{});
+        give(follow);
+        stored();
+        return only<CallReplica>().copy;
+    };
+    const CopyToFill first = fill();
+    EXPECT_FALSE(first.must_compare);
+    give(SessionLost{"reset"});
+    EXPECT_EQ(fill().comparison, first.comparison);
+    std::vector<CopyToFill> copies{first};
+    for (const Command command : {Command::resync_changed, Command::release,
+                                  Command::promote_before, Command::resync_full}) {
+        SCOPED_TRACE(static_cast<int>(command));
+        const bool is_stopped = command == Command::release || command == Command::promote_before;
+        if (is_stopped) give(CommandGiven{Command::stop, 2});
+        if (command == Command::promote_before) {
+            give(CommandGiven{Command::start, 3});
+            read(recorded(6, "beta", {{"beta", kBetas}}));
+        }
+        give(CommandGiven{command, 4});
+        if (command == Command::promote_before) {
+            stored();
+            give(ReplicaNoticed{ReplicaNotice::restored, Status(Code::not_found), "not kept"});
+        } else if (is_stopped) {
+            give(CommandGiven{Command::start, 5});
+        }
+        read(recorded(6, "beta", {{"beta", kBetas}}));
+        copies.push_back(fill());
+        for (std::size_t i = 0; i + 1 < copies.size(); ++i) {
+            EXPECT_NE(copies.back().comparison, copies[i].comparison);
+        }
+        EXPECT_EQ(copies.back().must_compare, command != Command::resync_changed);
+    }
+}
+
+// It holds until the peer is in sync, whatever is restarted, and for what was compared already.
+TEST_F(MachineTest, ComparisonOrderedOnTheServingNodeIsOnRecord) {
+    serve_alone();
+    give(SessionUp{});
+    give(beta());
+    control(ControlKind::following);
+    give(CommandGiven{Command::resync_full, 3});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    EXPECT_TRUE(only<ReplyCommand>().done);
+    std::vector<ReplicaCall> calls;
+    for (const CallReplica& action : all<CallReplica>()) calls.push_back(action.call);
+    EXPECT_EQ(calls,
+              (std::vector<ReplicaCall>{ReplicaCall::detach, ReplicaCall::compare_everything}));
+    give(SessionUp{});
+    give(beta());
+    control(ControlKind::following);
+    EXPECT_TRUE(only<CallReplica>().full_compare);
+    give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
+    stored();
+    control(ControlKind::ready, {uuid(101), uuid(3)});
+    won();
+    stored();
+    EXPECT_FALSE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    give(CommandGiven{Command::resync_full, 4});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    EXPECT_TRUE(called(ReplicaCall::compare_everything));
+}
+
 TEST_F(MachineTest, GoesBackOnlyWhenItIsOnRecordThatEverythingMustBeCompared) {
     superblock.is_consistent = false;
     start(recorded(6, "beta", {{"beta", kBetas}}));
@@ -425,7 +497,8 @@ TEST_F(MachineTest, KeepsNoStateOfACopyThatMustBeCompared) {
         const auto calls = all<CallReplica>();
         ASSERT_FALSE(calls.empty());
         ASSERT_EQ(calls.back().call, ReplicaCall::begin_following);
-        EXPECT_EQ(calls.back().before, must_compare ? BeforeResync::drop : BeforeResync::go_on);
+        EXPECT_EQ(calls.back().copy.before,
+                  must_compare ? BeforeResync::drop : BeforeResync::go_on);
     }
 }
 

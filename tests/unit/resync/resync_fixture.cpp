@@ -192,9 +192,9 @@ void ResyncTest::connect(bool full, bool must_compare) {
         std::make_unique<ResyncSource>(*a_->loop, a_->node.log(), *a_->replica, memory_,
                                        a_->progress, pacer_, ResyncSource::Options{full}));
     b_->replica->begin_following(std::make_unique<WireEnd>(wire_, 1), true);
-    auto target =
-        std::make_unique<ResyncTarget>(*b_->loop, b_->node.log(), *b_->replica, b_->progress,
-                                       ResyncTarget::Options{{must_compare}, false, before_});
+    auto target = std::make_unique<ResyncTarget>(
+        *b_->loop, b_->node.log(), *b_->replica, b_->progress,
+        ResyncTarget::Options{must_compare, comparison_, false, before_});
     target->start();
     b_->replica->set_resync_party(std::move(target));
 }

@@ -206,6 +206,7 @@ class ResyncTest : public testing::Test {
     ResyncMemory memory_;
     ResyncPacer pacer_;
     BeforeImage* before_ = nullptr;      // of the targets to come
+    Uuid comparison_{{1}};               // the same
     std::vector<std::string> exclude_;   // for begin()
     std::size_t open_files_max_ = 1024;  // the same
     std::uint64_t epoch_ = 5;

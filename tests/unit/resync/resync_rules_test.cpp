@@ -306,4 +306,112 @@ TEST_F(ResyncTest, RestartedTargetThatForgotTheOrphans) {
     expect_equal();
 }
 
+// --- A comparison of everything that was interrupted ---------------------------------------------
+
+class InterruptedComparison : public ResyncTest {
+   protected:
+    // What of a comparison may be on its way.
+    static constexpr std::uint64_t kUnansweredMax = 32 * kMiB;
+    static constexpr std::uint64_t kBigSize = 48 * kMiB;
+
+    // Both are equal and at rest, a comparison of everything has dealt with file_ but not with all
+    // of what follows, and the session is lost.
+    void begin_interrupted(std::uint64_t seed) {
+        begin(seed);
+        file_ = make_file(kRootObject, "file", "as it was on both nodes");
+        make_file(kRootObject, "big", std::string(kBigSize, 'b'));
+        connect();
+        ASSERT_TRUE(finish());
+        join_and_rest();
+        go_alone();
+        connect(true, true);
+        wire_->after_delivery = [this](int side, FrameType) {
+            if (side == 1 && a_->progress.bytes_compared > kBigSize - 4 * kMiB) cut();
+        };
+        ASSERT_TRUE(world_->run_until([&] { return a_->lost; }));
+        close_session();
+        const DirtyMap& map = a_->replica->dirty_map(0);
+        ASSERT_TRUE(!map.empty() && map.is_known(file_) && map.find(file_) == nullptr);
+    }
+    void change_without_the_mirror() { plant(*b_, "file", "by whoever had the bare directory"); }
+
+    ObjectId file_;
+};
+
+TEST_F(InterruptedComparison, GoesOnWhereItWas) {
+    begin_interrupted(12);
+    connect(true, true);
+    expect_good_end();
+    EXPECT_LE(a_->progress.bytes_compared, kUnansweredMax + 4 * kMiB);
+}
+
+TEST_F(InterruptedComparison, BeginsAnewForANewReason) {
+    begin_interrupted(13);
+    change_without_the_mirror();
+    comparison_ = Uuid{{2}};
+    connect(true, true);
+    expect_good_end();
+}
+
+// The first session with the new reason has no time to tell it: the next one does.
+TEST_F(InterruptedComparison, BeginsAnewThoughASessionIsLostAfterTheHello) {
+    begin_interrupted(14);
+    change_without_the_mirror();
+    comparison_ = Uuid{{2}};
+    wire_delay_min_ = Duration::milliseconds(5);
+    connect(true, true);
+    wire_->after_delivery = [this](int side, FrameType type) {
+        if (side == 1 && type == FrameType::resync_begin) cut();
+    };
+    ASSERT_TRUE(world_->run_until([&] { return a_->lost; }));
+    close_session();
+    connect(true, true);
+    expect_good_end();
+}
+
+// The tracker had no room for what was changed there.
+TEST_F(InterruptedComparison, BeginsAnewForANewIntentOfTheWholeVolume) {
+    begin_interrupted(15);
+    change_without_the_mirror();
+    const IntentKey all{kNoObject, IntentKey::kVolume, 0};
+    b_->intents->touch({&all, 1});
+    comparison_ = Uuid{{2}};
+    connect(true);
+    expect_good_end();
+}
+
+// Asked for by a person on the serving node, or told by its tracker.
+TEST_F(InterruptedComparison, BeginsAnewWhenTheSourceSaysSo) {
+    begin_interrupted(16);
+    change_without_the_mirror();
+    a_->replica->require_full_compare();
+    connect(true, true);
+    expect_good_end();
+}
+
+// What the target had in its cache alone is among the source's intents, and nowhere else.
+TEST_F(ResyncTest, TargetThatLostItsMemoryAndThenTheSessionAfterTheHello) {
+    begin(17);
+    const ObjectId f = make_file(kRootObject, "f", "synced");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    write(f, 0, "in the target's page cache only");
+    b_->node.power_cut();
+    b_->close();
+    wire_->cut();
+    a_->replica->begin_alone(++epoch_);
+    b_->log_directory = "/new-log";
+    b_->open(Uuid{});
+    ASSERT_FALSE(HasFatalFailure());
+    connect();
+    wire_->after_delivery = [this](int side, FrameType type) {
+        if (side == 1 && type == FrameType::resync_begin) cut();
+    };
+    ASSERT_TRUE(world_->run_until([&] { return a_->lost; }));
+    close_session();
+    connect();
+    expect_good_end();
+}
+
 }  // namespace gemel::resync_test
