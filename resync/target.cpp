@@ -78,7 +78,9 @@ Status ResyncTarget::intents_of(FrameType type, Bytes payload, IntentSet& set) n
         IntentKey key{head->object, IntentKey::kAttributes, head->volume};
         // An object about to be made: a range, so that its neighbours cost no log write. They come
         // in any order, so the ranges are aligned: unaligned ones would overlap a thousandfold.
-        if (!volume(head.value()).exists(head->object) && !replica_.intents().covers(key)) {
+        // (The directories that are always there can only fail to be read.)
+        if (head->object >= kFirstObject && !volume(head.value()).exists(head->object) &&
+            !replica_.intents().covers(key)) {
             const std::uint64_t sequence = head->object.sequence();
             key.object = ObjectId::make(head->object.tag(), sequence - sequence % kIdRangeCount);
             key.region = IntentKey::kIdRange;

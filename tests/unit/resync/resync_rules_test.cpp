@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One test a rule of docs/resync.md: each builds the one interleaving in which the rule matters,
 // and fails without it.
+#include "engine/io/sim/fault_policy.hpp"
 #include "engine/store/object_index.hpp"
 #include "tests/unit/resync/resync_fixture.hpp"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -304,6 +306,29 @@ TEST_F(ResyncTest, RestartedTargetThatForgotTheOrphans) {
     ASSERT_TRUE(world_->run_until([&] { return a_->replica->all_acknowledged(); }));
     EXPECT_TRUE(b_->failures.empty());
     expect_equal();
+}
+
+// The disk's error must not make it an object that is still to be made.
+TEST_F(ResyncTest, RootThatCanNotBeReadForAMoment) {
+    begin(19);
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    set_xattr(kRootObject, "user.a", "b");
+    struct NoStat final : sim::FaultPolicy {
+        sim::VfsFault before(const sim::VfsFaultPoint& point) noexcept override {
+            return {point.call == sim::VfsCall::stat ? EIO : 0, false, 0};
+        }
+    } no_stat;
+    connect();
+    wire_->before_delivery = [&](int side, FrameType type, Bytes) {
+        if (side == 0 && type == FrameType::resync_attributes) {
+            b_->node.set_fault_policy(&no_stat);
+        }
+    };
+    wire_->after_delivery = [&](int, FrameType) { b_->node.set_fault_policy(nullptr); };
+    expect_good_end();
 }
 
 // --- A comparison of everything that was interrupted ---------------------------------------------
