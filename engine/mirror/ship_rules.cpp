@@ -57,7 +57,8 @@ bool can_ship(const DirtyMap& map, const Op& op) noexcept {
         case OpKind::copy_range:
             return !map.is_absent(op.object) && !map.is_absent(op.source) &&
                    !map.content_dirty(op.object, op.offset, op.size) &&
-                   !map.content_dirty(op.source, op.source_offset, op.size);
+                   !map.content_dirty(op.source, op.source_offset, op.size) &&
+                   !map.attributes_dirty(op.source);  // its size
         case OpKind::truncate:
         case OpKind::allocate:
             if (op.object == kBlockObject) return !map.content_dirty(op.object, op.offset, op.size);

@@ -201,6 +201,35 @@ TEST_F(ResyncTest, RangeIsCopiedWhileItsCheckIsUnanswered) {
     EXPECT_TRUE(copy.done && copy.outcome.ok());
 }
 
+// The file it reads has become longer alone, and the target does not know its size yet: there the
+// copy would end early.
+TEST_F(ResyncTest, RangeIsCopiedWhileItsFileIsStillShorterThere) {
+    begin(18);
+    const ObjectId from = make_file(kRootObject, "from", std::string(10'000, 'x'));
+    const ObjectId to = make_file(kRootObject, "to", "y");
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    truncate(from, kMiB);
+    pacer_.set_paused(true);
+    connect();
+    bool is_planned = false;
+    wire_->after_delivery = [&](int side, FrameType type) {
+        is_planned |= side == 0 && type == FrameType::resync_begin;
+    };
+    ASSERT_TRUE(world_->run_until([&] { return is_planned; }));
+    TestOp copy;
+    copy.op.kind = OpKind::copy_range;
+    copy.op.object = to;
+    copy.op.source = from;
+    copy.op.size = kMiB;
+    ASSERT_TRUE(run(copy).ok());
+    pacer_.set_paused(false);
+    a_->replica->wake_resync();
+    expect_good_end();
+}
+
 // Its process lives, as the heartbeats show, but its disk answers no more.
 TEST_F(ResyncTest, StuckTargetIsNoticedByWhoeverWaitsForIt) {
     for (const bool congested : {false, true}) {
