@@ -53,12 +53,15 @@ bool ResyncSource::turn_over() const noexcept {
     return turn_bytes_ >= turn_bytes_max_ || turn_steps_ >= kTurnSteps;
 }
 
-// False: not in this turn. It is asked again when the time has come, or on any progress.
+// False: not in this turn. It is asked again when the time has come, or on any progress. Changes of
+// a block volume wait for a claim, so it is let go where nothing says when it can be used. (But not
+// for requests that go first: they are what waits, and the claim would never come to its end.)
 bool ResyncSource::is_granted() noexcept {
     const ApplicationLoad& load = replica_.counters().load;
     const ResyncPacer::Grant grant = pacer_.ask(load, loop_.now());
     turn_bytes_max_ = grant.bytes;
     if (grant.bytes == 0) {
+        replica_.release_claim();
         if (grant.wait > Duration{}) pace_timer_.start(grant.wait);
         return false;
     }
@@ -85,6 +88,7 @@ void ResyncSource::work() noexcept {
     }
     pacer_.spend(turn_sent_ + progress_.bytes_compared - compared);
     if (state_ != State::working) return;
+    if (!may_send()) replica_.release_claim();
     if (busy && may_send()) {
         schedule();
     } else if (!busy) {

@@ -12,7 +12,7 @@
 namespace gemel::sim {
 
 template <typename Faults>
-class WithBlock final : public Faults {
+class WithBlock : public Faults {
    public:
     static constexpr std::uint64_t kBlockSize = 3 * kIntentRegionSize;
 
@@ -29,9 +29,11 @@ class WithBlock final : public Faults {
     [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
     [[nodiscard]] std::uint64_t grown() const { return client_.grown(); }
 
-   private:
+   protected:
     void start_more() override { client_.start(); }
     void stop_more() override { client_.stop(); }
+
+   private:
     [[nodiscard]] bool is_more_idle() const override { return client_.is_idle(); }
     void expect_loss_of_more() override { client_.unflushed_may_be_lost(); }
     void verify_more(SimMount& mount) override { client_.verify(mount); }

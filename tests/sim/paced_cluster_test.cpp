@@ -4,6 +4,7 @@
 // are equal.
 //
 // Which seeds: seeds.hpp.
+#include "tests/sim/block_campaign.hpp"
 #include "tests/sim/campaign.hpp"
 #include "tests/sim/node_program.hpp"
 #include "tests/sim/seeds.hpp"
@@ -26,7 +27,8 @@ constexpr std::uint64_t kSeedsDefault = 40;
 template <typename Faults>
 class Paced final : public Faults {
    public:
-    explicit Paced(std::uint64_t seed) : Faults(seed) {
+    template <typename... More>
+    explicit Paced(std::uint64_t seed, More... more) : Faults(seed, more...) {
         ResyncRateRange& range = this->cluster_.names->resync_rate;
         range.min = (64 + this->prng().below(448)) * kKiB;
         if (seed % 3 != 0) range.max = range.min * (1 + this->prng().below(8));
@@ -36,10 +38,12 @@ class Paced final : public Faults {
 
    private:
     void start_more() override {
+        Faults::start_more();
         person_is_there_ = true;
         come_again();
     }
     void stop_more() override {
+        Faults::stop_more();
         person_is_there_ = false;
         for (const std::size_t node : {Cluster::kAlpha, Cluster::kBeta}) pause(node, false);
     }
@@ -66,13 +70,13 @@ class Paced final : public Faults {
     std::uint64_t pauses_ = 0;
 };
 
-template <typename Faults>
-void run_campaign(std::uint64_t seeds_default) {
+template <typename Faults, typename... More>
+void run_campaign(std::uint64_t seeds_default, More... more) {
     const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::paced, seeds_default);
     std::uint64_t acknowledged = 0;
     std::uint64_t pauses = 0;
     for (const std::uint64_t seed : seeds) {
-        Paced<Faults> campaign(seed);
+        Paced<Faults> campaign(seed, more...);
         const std::string failure = campaign.run();
         acknowledged += campaign.acknowledged();
         pauses += campaign.pauses();
@@ -90,6 +94,12 @@ void run_campaign(std::uint64_t seeds_default) {
 
 TEST(PacedCluster, LosesNothingAcknowledgedUnderSingleFaults) {
     run_campaign<SingleFaults>(kSeedsDefault);
+}
+
+// Of a block volume what is not under way is sent: requests wait for that, but never for a pause.
+TEST(PacedCluster, LosesNothingOfABlockVolumeEither) {
+    constexpr bool kAnswersEarly = false;
+    run_campaign<WithBlock<SingleFaults>>(kSeedsDefault / 2, kAnswersEarly);
 }
 
 ObjectId make_file(Cluster& cluster, const std::string& name, std::size_t size) {

@@ -166,6 +166,69 @@ TEST_F(PaceTest, PausedAtTheEndIsInSyncOrGoesOn) {
     expect_good_end();
 }
 
+// What the resync of a block volume waits for is let go with the pause: at whatever moment that
+// begins, writes go on.
+TEST_F(PaceTest, PausedHoldsNoWriteOfABlockVolume) {
+    constexpr std::uint16_t kBlock = 1;
+    constexpr std::uint64_t kDepth = 4;
+    begin(78);
+    for (Side* side : {b_.get(), a_.get()}) {
+        side->kill_process();
+        side->block_size = kSize;
+        side->open(id_);
+    }
+    a_->replica->begin_alone(epoch_);
+    connect();
+    ASSERT_TRUE(finish());
+    std::uint64_t written = 0;
+    std::size_t unanswered = 0;
+    bool is_over = false;
+    const auto write_one = [&](TestOp& op) {
+        op.done = false;
+        op.op = Op();
+        op.op.kind = OpKind::write;
+        op.op.volume = kBlock;
+        op.op.object = kBlockObject;
+        op.op.offset = world_->prng().below(kSize / 4096) * 4096;
+        op.op.size = 4096;
+        op.data.assign(4096, static_cast<char>('A' + written % 26));
+        op.op.data = as_bytes(op.data);
+        a_->replica->submit(op);
+        ++unanswered;
+    };
+    const std::function<void()> go_on = [&] {
+        for (const auto& op : ops_) {
+            if (!op->done) continue;
+            ++written;
+            --unanswered;
+            op->done = false;
+            if (!is_over) write_one(*op);
+        }
+        world_->after(Duration::microseconds(200), go_on);
+    };
+    for (std::uint64_t i = 0; i < kDepth; ++i) {
+        ops_.push_back(std::make_unique<TestOp>());
+        write_one(*ops_.back());
+    }
+    go_on();
+    for (int i = 0; i < 30; ++i) {
+        go_alone();
+        a_->replica->require_full_compare();
+        connect();
+        world_->run_for(Duration::microseconds(
+            static_cast<std::int64_t>(1000 + world_->prng().below(200'000))));
+        pause(true);
+        world_->run_for(Duration::milliseconds(200));
+        const std::uint64_t before = written;
+        world_->run_for(Duration::milliseconds(50));
+        ASSERT_GE(written, before + kDepth) << "pause " << i;
+        pause(false);
+    }
+    is_over = true;
+    expect_good_end();
+    EXPECT_EQ(unanswered, 0U);
+}
+
 // Nothing else is dirty and nobody writes: exactly that is compared, and no more is sent.
 TEST_F(PaceTest, MovesWhatWasEstimated) {
     begin_different();
