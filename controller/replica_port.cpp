@@ -44,6 +44,10 @@ void EngineReplica::begin_attaching() noexcept { replica_.begin_attaching(); }
 
 void EngineReplica::finish_attaching(bool peer_in_set) noexcept {
     replica_.finish_attaching(peer_in_set);
+    // Given when nothing was left to be held: it is not meant for a later resync.
+    if (replica_.role() != ReplicaRole::primary || !pacer_.is_paused()) return;
+    log_.log(LogLevel::info, "resync: it ended before the pause, which is over with it");
+    pacer_.set_paused(false);
 }
 
 void EngineReplica::set_resync_range(const ResyncRateRange& range) noexcept {

@@ -28,7 +28,8 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     // How fast resyncs from this node may go; holds for a running one from the next step on.
     [[nodiscard]] const ResyncPacer& resync_pacer() const noexcept { return pacer_; }
     void set_resync_range(const ResyncRateRange& range) noexcept;
-    // A pause outlasts sessions, not the service: it ends when this node ceases to serve.
+    // A pause outlasts sessions, not the resync: it ends when the peer is in sync after all, or
+    // when this node ceases to serve.
     void pause_resync(bool paused) noexcept;
     [[nodiscard]] const BeforeImage& before_image() const noexcept { return before_; }
 

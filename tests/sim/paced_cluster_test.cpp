@@ -102,6 +102,31 @@ TEST(PacedCluster, LosesNothingOfABlockVolumeEither) {
     run_campaign<WithBlock<SingleFaults>>(kSeedsDefault / 2, kAnswersEarly);
 }
 
+// It comes too late to hold this one, and is not meant for the next.
+TEST(PacedCluster, PauseGivenAtTheVeryEndIsOver) {
+    Cluster cluster(3);
+    cluster.start_all();
+    const auto reach = [&](const auto& condition) {
+        return cluster.world.run_until(condition, Duration::seconds(60));
+    };
+    const auto is_in_sync = [&] { return cluster.is_in_sync(); };
+    const auto is_alone = [&] {
+        return cluster.program(Cluster::kAlpha)->node()->machine().state() == MirrorState::alone;
+    };
+    ASSERT_TRUE(reach(is_in_sync));
+    cluster.kill(Cluster::kBeta);
+    ASSERT_TRUE(reach(is_alone));
+    cluster.start(Cluster::kBeta);
+    EngineReplica& port = cluster.program(Cluster::kAlpha)->port();
+    ASSERT_TRUE(reach([&] { return port.replica().role() == ReplicaRole::attaching; }));
+    port.pause_resync(true);
+    ASSERT_TRUE(reach(is_in_sync));
+    cluster.kill(Cluster::kBeta);
+    ASSERT_TRUE(reach(is_alone));
+    cluster.start(Cluster::kBeta);
+    EXPECT_TRUE(reach(is_in_sync)) << cluster.describe();
+}
+
 ObjectId make_file(Cluster& cluster, const std::string& name, std::size_t size) {
     ObjectId made;
     const auto carry_out = [&](std::unique_ptr<SimOp> op) {
