@@ -260,9 +260,9 @@ class RefusalsTest(unittest.TestCase):
         # A later version asks; this program answers which it speaks, and goes on.
         answer = self.ask("10.77.0.2:7800", stranger.hello(7, 9))
         self.assertEqual(answer[10], stranger.REFUSE)
-        self.assertEqual(answer[stranger.HEADER_SIZE:], b"\x01\x01\x00\x01\x00")
+        self.assertEqual(answer[stranger.HEADER_SIZE:], b"\x01\x02\x00\x02\x00")
         log = self.lab["beta"].daemon_log.read_text()
-        self.assert_says(log, "this side speaks 1, the other 7 to 9", "bring the older gemel up")
+        self.assert_says(log, "this side speaks 2, the other 7 to 9", "bring the older gemel up")
         self.assertEqual(self.lab.state("beta"), "secondary")
 
     def ask(self, place, data):
