@@ -126,7 +126,7 @@ void MirrorVerify::mend() {
         if (status.ok() && world_.replica.role() == ReplicaRole::primary) return mark();
         if (!status.ok()) {
             // Whatever the reason: the kernel tells of lost pages once.
-            world_.replica.fail_locally(is_disk_failure(status) ? status : Status::from_errno(EIO),
+            world_.replica.fail_locally(as_disk_failure(status),
                                         "this node's copy could not be made durable");
         }
         finish(VerifyOutcome::failed, status.ok()

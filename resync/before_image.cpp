@@ -80,10 +80,7 @@ void BeforeImage::begin_synced(Status synced) noexcept {
     if (!stuck_.ok()) return;
     is_kept_ = true;
     trouble_.clear();
-    // Whatever the reason: the kernel tells of lost pages once.
-    if (!synced.ok()) {
-        return give_up(is_disk_failure(synced) ? synced : Status::from_errno(EIO));
-    }
+    if (!synced.ok()) return give_up(as_disk_failure(synced));
     for (Part& part : parts_) {
         const Status begun = begin_part(part);
         if (begun.ok()) continue;
@@ -135,7 +132,7 @@ void BeforeImage::invalidate() noexcept {
         report(status, "what was kept from before a resync can't be removed");
         if (status.ok()) return;
         // This copy has failed as if its disk had: what it is can't be told any more.
-        stuck_ = is_disk_failure(status) ? status : Status::from_errno(EIO);
+        stuck_ = as_disk_failure(status);
         trouble_ = "what was kept before can't be removed: " + status.to_string();
     };
     for (Part& part : parts_) {

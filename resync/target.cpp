@@ -208,9 +208,7 @@ Status ResyncTarget::on_end(Bytes payload) noexcept {
     replica_.sync_everything([this, alive = alive_, ended = number_](Status status) {
         if (!*alive || over_ || replica_.link() == nullptr) return;
         if (!status.ok()) {
-            // Whatever the reason: the kernel tells of lost pages once.
-            fail(is_disk_failure(status) ? status : Status::from_errno(EIO),
-                 "the resynchronised copy could not be made durable");
+            fail(as_disk_failure(status), "the resynchronised copy could not be made durable");
             return;
         }
         ByteBuffer done;

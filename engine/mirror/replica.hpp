@@ -65,6 +65,9 @@ class ClientSync : public ListLink {
 // An error after which what is on the disk is not known, in contrast to a refusal that changed
 // nothing (ENOSPC, EDQUOT, EPERM, ...): protocol.md 10.
 [[nodiscard]] bool is_disk_failure(Status status) noexcept;
+// One of whatever failed, for failures that can't be a mere refusal: of a sync, since the kernel
+// tells of lost pages once.
+[[nodiscard]] Status as_disk_failure(Status status) noexcept;
 
 enum class ReplicaRole : std::uint8_t {
     idle,       // refuses client ops; no session

@@ -83,8 +83,4 @@ struct ReplicaContext {
     void drop_link() noexcept;
 };
 
-// A sync that failed, for whatever reason: the kernel reports lost pages once, so it is a failure
-// of the disk.
-[[nodiscard]] Status as_disk_failure(Status status) noexcept;
-
 }  // namespace gemel

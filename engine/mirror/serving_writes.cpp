@@ -110,7 +110,7 @@ Status Serving::mend(ClientOp& client, Status status, const Op& attempted, bool 
     if (stalled_ || is_disk_failure(status)) {
         // Behind a failed disk a refusal (no space) is not answered either: the peer, which serves
         // next, may have carried the write out.
-        const Status failure = is_disk_failure(status) ? status : Status::from_errno(EIO);
+        const Status failure = as_disk_failure(status);
         answer_failed(client, failure);
         return failure;
     }
