@@ -119,6 +119,14 @@ class MachineTest : public testing::Test {
         hello.config = {std::byte{1}};
         return hello;
     }
+    // What beta sends when it serves and this node is to be its target.
+    static ControlMessage follow_beta(std::uint64_t epoch) {
+        ControlMessage message;
+        message.kind = ControlKind::follow;
+        message.value = recorded(epoch, "beta", {{"beta", kBetas}});
+        message.histories = {kHistory};
+        return message;
+    }
     void control(ControlKind kind, Incarnation incarnation = {}) {
         ControlMessage message;
         message.kind = kind;
@@ -324,11 +332,7 @@ TEST_F(MachineTest, DeposedNodeEndsServingInOrder) {
 TEST_F(MachineTest, SecondaryClosesTheSessionBeforeItTakesOver) {
     start(recorded(5, "beta", {{"beta", kBetas}}));
     give(SessionUp{});
-    ControlMessage follow;
-    follow.kind = ControlKind::follow;
-    follow.value = recorded(5, "beta", {{"beta", kBetas}});
-    follow.histories = {kHistory};
-    give(follow);
+    give(follow_beta(5));
     const Superblock target = only<StoreSuperblock>().superblock;
     EXPECT_FALSE(target.is_consistent);
     EXPECT_NE(target.incarnation.number, kAlphas.number);
@@ -391,10 +395,7 @@ TEST_F(MachineTest, ForceWithoutAVoteIsMarkedBeforeItServes) {
 TEST_F(MachineTest, EachReasonToCompareEverythingIsAnother) {
     superblock.is_consistent = false;
     start(recorded(6, "beta", {{"beta", kBetas}}));
-    ControlMessage follow;
-    follow.kind = ControlKind::follow;
-    follow.value = recorded(6, "beta", {{"beta", kBetas}});
-    follow.histories = {kHistory};
+    const ControlMessage follow = follow_beta(6);
     const auto fill = [&] {
         give(SessionUp{});
         give(follow);
@@ -488,11 +489,7 @@ TEST_F(MachineTest, KeepsNoStateOfACopyThatMustBeCompared) {
         machine.reset();
         start(recorded(5, "beta", {{"beta", kBetas}}));
         give(SessionUp{});
-        ControlMessage follow;
-        follow.kind = ControlKind::follow;
-        follow.value = recorded(5, "beta", {{"beta", kBetas}});
-        follow.histories = {kHistory};
-        give(follow);
+        give(follow_beta(5));
         stored();
         const auto calls = all<CallReplica>();
         ASSERT_FALSE(calls.empty());
@@ -645,9 +642,7 @@ TEST_F(HistoriesTest, OfACopyThatAPersonGaveUpAreDroppedBeforeItIsTouched) {
     superblock.histories = {uuid(51), kHistory};
     start(recorded(6, "beta", {{"beta", kBetas}}));
     give(SessionUp{});
-    ControlMessage follow;
-    follow.kind = ControlKind::follow;
-    follow.value = recorded(6, "beta", {{"beta", kBetas}});
+    ControlMessage follow = follow_beta(6);
     follow.histories = {uuid(52), kHistory};
     give(follow);
     EXPECT_EQ(only<SendControl>().message.kind, ControlKind::decline);

@@ -271,6 +271,15 @@ void ResyncTest::close_session() {
     b_->replica->stop();
 }
 
+void ResyncTest::lose_target_and_its_log() {
+    b_->node.power_cut();
+    b_->close();
+    wire_->cut();
+    a_->replica->begin_alone(++epoch_);
+    b_->log_directory = "/new-log";
+    b_->open(Uuid{});
+}
+
 void ResyncTest::go_alone() {
     close_session();
     if (a_->replica->role() == ReplicaRole::held) a_->replica->begin_alone(++epoch_);

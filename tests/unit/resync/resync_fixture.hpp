@@ -174,6 +174,8 @@ class ResyncTest : public testing::Test {
     // The session is lost and the source goes on alone.
     void go_alone();
     void close_session();
+    // The target loses its power and its intent log, and starts; the source goes on alone.
+    void lose_target_and_its_log();
     void expect_equal(const std::string& when = {});
 
     Status run(TestOp& op);

@@ -273,12 +273,7 @@ TEST_F(ResyncTest, TargetThatLostItsMemoryAndItsLog) {
     join();
     world_->run_for(Duration::seconds(5));
     random_ops(40);  // in the target's page cache only
-    b_->node.power_cut();
-    b_->close();
-    wire_->cut();
-    a_->replica->begin_alone(++epoch_);
-    b_->log_directory = "/new-log";
-    b_->open(Uuid{});
+    lose_target_and_its_log();
     ASSERT_FALSE(HasFatalFailure());
     connect();
     expect_good_end();
@@ -451,12 +446,7 @@ TEST_F(ResyncTest, TargetThatLostItsMemoryAndThenTheSessionAfterTheHello) {
     ASSERT_TRUE(finish());
     join_and_rest();
     write(f, 0, "in the target's page cache only");
-    b_->node.power_cut();
-    b_->close();
-    wire_->cut();
-    a_->replica->begin_alone(++epoch_);
-    b_->log_directory = "/new-log";
-    b_->open(Uuid{});
+    lose_target_and_its_log();
     ASSERT_FALSE(HasFatalFailure());
     connect();
     wire_->after_delivery = [this](int side, FrameType type) {
