@@ -392,16 +392,24 @@ static __always_inline bool is_new(struct inode *inode)
 	return before->i_state & I_NEW;
 }
 
-/* An inode that is being read from the disk gets its times too: it is not complete yet. */
+/*
+ * An inode that is being read from the disk or made gets its times too: it is not complete yet.
+ * One that is made is in no hash table before it has its generation. What is in that field until
+ * then belongs to an earlier inode; or it is 0, and that handle leads to whatever has this number.
+ */
+static __always_inline bool is_complete(struct inode *inode)
+{
+	unsigned long list = (unsigned long)inode + bpf_core_field_offset(struct inode, i_sb_list);
+
+	return !is_new(inode) && inode->i_hash.pprev &&
+	       (unsigned long)inode->i_sb_list.next != list;
+}
+
 static __always_inline int changed(struct inode *inode)
 {
 	struct subject subject = subject_of(inode);
 
-	if (!subject.kind || is_new(inode) ||
-	    (unsigned long)inode->i_sb_list.next ==
-		    (unsigned long)inode + bpf_core_field_offset(struct inode, i_sb_list))
-		return 0;
-	return note_changed(&subject);
+	return subject.kind && is_complete(inode) ? note_changed(&subject) : 0;
 }
 
 SEC("tp_btf/ctime_ns_xchg")

@@ -23,6 +23,10 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+
 typedef struct {
 	int counter;
 } atomic_t;
@@ -48,6 +52,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	loff_t i_size;
+	struct hlist_node i_hash;
 	struct list_head i_sb_list;
 	atomic_t i_count;
 	__u32 i_generation;
