@@ -259,6 +259,14 @@ Result<ObjectIndex::Record> ObjectIndex::find(ObjectId id) noexcept {
     return record;
 }
 
+bool ObjectIndex::lacks(ObjectId id) noexcept {
+    const Result<Fd> file = file_of(id.tag(), false);
+    if (!file.ok()) return file.status().code() == Code::not_found;
+    const Result<Bytes> record = read_record(file.value(), id);
+    return record.ok() && std::all_of(record->begin(), record->end(),
+                                      [](std::byte byte) { return byte == std::byte{0}; });
+}
+
 Status ObjectIndex::put(ObjectId id, const Record& record) noexcept {
     GEMEL_ASSERT(!id.is_none());
     GEMEL_ASSERT(record.handle.size <= FileHandle::kSizeMax);

@@ -52,6 +52,8 @@ class ObjectIndex {
 
     // not_found: no record, or a damaged one.
     Result<Record> find(ObjectId id) noexcept;
+    // There is no record of it: not even a damaged one, and no error hides it.
+    bool lacks(ObjectId id) noexcept;
     Status put(ObjectId id, const Record& record) noexcept;
     Status erase(ObjectId id) noexcept;
 

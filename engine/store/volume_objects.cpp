@@ -144,10 +144,13 @@ Result<DirectoryVolume::ChangedObject> TreeVolume::find_changed(const FileHandle
     if (identity->volume != volume_id_ || !(identity->handle == own.value()) || identity->local) {
         return Code::not_found;
     }
-    // The other node's copy has the same ids, and may lie on the same file system.
+    // The other node's copy has the same ids, and may lie on the same file system; it may have been
+    // sent an object already that is not made here yet.
+    const bool is_root = identity->object == kRootObject;
     const Result<FileHandle> known =
-        identity->object == kRootObject ? vfs_.handle_of(root_) : known_handle(identity->object);
+        is_root ? vfs_.handle_of(root_) : known_handle(identity->object);
     if (known.ok() && !(known.value() == own.value())) return Code::not_found;
+    if (!known.ok() && !is_root && index_.lacks(identity->object)) return Code::not_found;
     changed.id = identity->object;
     return changed;
 }

@@ -74,11 +74,15 @@ TEST_F(ObjectIndexTest, FindsWhatWasPutUnderEachTag) {
             EXPECT_EQ(found.value(), record(salt));
         }
         EXPECT_EQ(index.find(ObjectId::make(tag, 18)).status().code(), Code::not_found);
+        EXPECT_TRUE(index.lacks(ObjectId::make(tag, 18)));
+        EXPECT_FALSE(index.lacks(ObjectId::make(tag, 17)));
         EXPECT_EQ(index.find(ObjectId::make(tag, 5001)).status().code(), Code::not_found);
     }
     EXPECT_EQ(index.find(ObjectId::make(99, 16)).status().code(), Code::not_found);
+    EXPECT_TRUE(index.lacks(ObjectId::make(99, 16)));
     ASSERT_TRUE(index.erase(ObjectId::make(7, 17)).ok());
     EXPECT_EQ(index.find(ObjectId::make(7, 17)).status().code(), Code::not_found);
+    EXPECT_TRUE(index.lacks(ObjectId::make(7, 17)));
     ASSERT_TRUE(index.erase(ObjectId::make(99, 17)).ok());
 }
 
@@ -94,6 +98,7 @@ TEST_F(ObjectIndexTest, ARecordInAnotherSlotOrDamagedIsNone) {
     const auto find_anew = [&](std::uint64_t sequence) {
         ObjectIndex other(vfs_);
         EXPECT_TRUE(other.open(directory_.get(), volume_, boot_).ok());
+        EXPECT_FALSE(other.lacks(ObjectId::make(5, sequence)));  // a damaged one is there
         return other.find(ObjectId::make(5, sequence)).status();
     };
     EXPECT_EQ(find_anew(17).code(), Code::not_found);
