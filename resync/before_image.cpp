@@ -117,10 +117,10 @@ void BeforeImage::end() noexcept {
     drop();
     for (const Part& part : parts_) {
         if (part.directory == nullptr) continue;
-        const Status emptied = part.directory->empty_directory(kDetachedDirectory);
-        if (emptied.ok()) continue;
+        const Status discarded = part.directory->discard_detached();
+        if (discarded.ok()) continue;
         log_.log(LogLevel::warning,
-                 "what the last resync took away could not be removed: " + emptied.to_string());
+                 "what the last resync took away could not be removed: " + discarded.to_string());
     }
 }
 

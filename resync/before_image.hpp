@@ -59,7 +59,8 @@ class BeforeImage {
     // Nothing is kept any more, durably; the space comes back in the background.
     void drop() noexcept;
     // drop() when the copy is complete: what the resync took out of the trees, which stays in
-    // detached/ for as long as something is kept, goes for good.
+    // detached/ for as long as something is kept, goes for good. It may be much, and the node is in
+    // sync: in the background.
     void end() noexcept;
     // To be told why this copy could not be changed. Where it lacks space, what is kept is given
     // up: cloned content is written elsewhere, so the image may have what the resync needs.

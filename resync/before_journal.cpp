@@ -3,6 +3,7 @@
 
 #include "engine/base/checksum.hpp"
 #include "engine/base/probe.hpp"
+#include "engine/io/late_release.hpp"
 #include "engine/io/whole_transfer.hpp"
 #include "engine/store/object_index.hpp"
 
@@ -46,7 +47,7 @@ Result<bool> BeforeJournal::remove_clones(Vfs& vfs, Fd directory, std::size_t co
     for (const DirectoryEntry& entry : entries) {
         if (entry.name == kJournalName) continue;
         if (removed == count_max) return true;
-        GEMEL_TRY(vfs.unlink(directory, entry.name, false));
+        GEMEL_TRY(unlink_with_late_release(vfs, directory, entry.name));
         ++removed;
     }
     return removed > 0 && entries.size() > count_max;

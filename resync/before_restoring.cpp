@@ -49,7 +49,7 @@ Status BeforeRestoring::work() noexcept {
         Object orphans;
         orphans.id = kOrphanDirectory;
         GEMEL_TRY(detach(*target.directory, orphans));
-        GEMEL_TRY(target.directory->empty_directory(kDetachedDirectory));
+        GEMEL_TRY(target.directory->discard_detached());
         objects_.clear();
         step_ = Step::load;
         ++target_;

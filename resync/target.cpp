@@ -200,9 +200,9 @@ Status ResyncTarget::on_end(Bytes payload) noexcept {
     for (std::uint16_t i = 0; !is_kept && i < replica_.volume_count(); ++i) {
         DirectoryVolume* directory = replica_.volume(i).as_directory();
         if (directory == nullptr) continue;
-        const Status emptied = directory->empty_directory(kDetachedDirectory);
-        if (emptied.ok()) continue;
-        fail(emptied, "what the source does not have could not be removed");
+        const Status discarded = directory->discard_detached();
+        if (discarded.ok()) continue;
+        fail(discarded, "what the source does not have could not be removed");
         return Status();
     }
     replica_.sync_everything([this, alive = alive_, ended = number_](Status status) {

@@ -2,6 +2,7 @@
 // The clone of a block volume's file. It counts once it carries the volume's id, which it gets when
 // its content is on the disk; whatever a crash leaves of one does not.
 #include "engine/base/probe.hpp"
+#include "engine/io/late_release.hpp"
 #include "engine/store/block_volume.hpp"
 
 #include <array>
@@ -66,7 +67,8 @@ Status BlockVolume::restore_clone() noexcept {
 
 Status BlockVolume::drop_clone() noexcept {
     if (is_device()) return Status();
-    const Status removed = vfs_.unlink(folder_.get(), name_ + std::string(kCloneSuffix), false);
+    const Status removed =
+        unlink_with_late_release(vfs_, folder_.get(), name_ + std::string(kCloneSuffix));
     if (removed.is_errno(ENOENT)) return Status();
     return removed.ok() ? vfs_.sync(folder_.get(), false) : removed;
 }

@@ -7,6 +7,7 @@
 #include "engine/store/volume_impl.hpp"
 
 #include <fcntl.h>
+#include <limits>
 #include <utility>
 
 namespace gemel {
@@ -93,7 +94,8 @@ Status TreeVolume::start(const Options& options) noexcept {
     if (!state.ok()) return state.status();
     state_directory_ = state.value();
     GEMEL_TRY(open_index());
-    GEMEL_TRY(remove_contents(staging_));
+    staging_removal_.budget = std::numeric_limits<std::size_t>::max();
+    GEMEL_TRY(remove_some(staging_, staging_removal_));
     GEMEL_TRY(remove_contents(incoming_));
     return load_orphans();
 }
@@ -135,7 +137,7 @@ Status TreeVolume::open_private_directories() noexcept {
     if (!own.ok()) return own.status();
     private_ = own.value();
     const std::pair<std::string_view, Fd*> directories[] = {{"orphans", &orphan_directory_},
-                                                            {"detached", &detached_directory_},
+                                                            {kDetachedName, &detached_directory_},
                                                             {"incoming", &incoming_},
                                                             {"staging", &staging_}};
     for (const auto& [name, fd] : directories) {

@@ -118,7 +118,10 @@ class DirectoryVolume : public Volume {
     virtual Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept = 0;
     // Takes a name away without destroying what it stands for: the last name moves to detached/.
     virtual Status detach(ObjectId parent, std::string_view name) noexcept = 0;
-    // Removes everything in detached/ (or orphans/, incoming/) for good.
+    // Takes everything that is in detached/ now away for good: at once, whatever it is, and in the
+    // background, a bounded amount of work a turn, out of staging/.
+    virtual Status discard_detached() noexcept = 0;
+    // Removes everything in orphans/ (or incoming/) for good.
     virtual Status empty_directory(ObjectId directory) noexcept = 0;
     // Sets mode, owner, times, size and all xattrs and ACLs to exactly these.
     struct FullAttributes {

@@ -25,6 +25,7 @@
 
 namespace gemel {
 
+inline constexpr std::string_view kDetachedName = "detached";  // in .gemel/
 inline constexpr std::string_view kCapabilityAttribute = "security.capability";
 
 class TreeVolume final : public DirectoryVolume {
@@ -83,6 +84,7 @@ class TreeVolume final : public DirectoryVolume {
     Status adopt(ObjectId parent, std::string_view name, ObjectId id) noexcept override;
     Status place(ObjectId id, ObjectId parent, std::string_view name) noexcept override;
     Status detach(ObjectId parent, std::string_view name) noexcept override;
+    Status discard_detached() noexcept override;
     Status empty_directory(ObjectId directory) noexcept override;
     Result<ScopedFd> private_directory(std::string_view name, bool make) noexcept override;
     Result<ObjectId> parent_of(ObjectId directory) noexcept override;
@@ -141,22 +143,31 @@ class TreeVolume final : public DirectoryVolume {
     class Rebuild;
 
     // volume_removal.cpp
+    // The removal of what is in a directory, of at most `budget` names, which is counted down.
+    struct Removal {
+        std::size_t budget = 0;
+        // Names in it of what the file system refuses to remove (EPERM): they stay.
+        std::unordered_set<std::string> refused;
+    };
     Status remove_contents(Fd directory) noexcept;
-    // Removes at most so many names, counting `budget` down; unless it reaches 0, nothing is left.
-    Status remove_some(Fd top, std::size_t& budget) noexcept;
+    // Unless the budget reaches 0, nothing is left but what is refused.
+    Status remove_some(Fd top, Removal& removal) noexcept;
     using OnDirectory = std::function<Status(const std::string& name, Result<Found>& found)>;
-    Status remove_entries(Fd directory, std::size_t& budget,
-                          const OnDirectory& on_directory) noexcept;
+    Status remove_entries(Fd directory, std::size_t& budget, const OnDirectory& on_directory,
+                          std::unordered_set<std::string>* refused) noexcept;
+    Status remove_entry(Fd directory, const std::string& name,
+                        const OnDirectory& on_directory) noexcept;
+    void tell_refused(const std::string& name) noexcept;
+    Result<std::string> make_fresh_directory(std::string_view prefix) noexcept;
     Status move_to_fresh_name(Fd directory, std::string_view name, Fd target,
                               std::string_view prefix) noexcept;
     // Takes away a directory in which nothing but excluded names is left; what it holds goes in the
     // background. ENOTEMPTY: it has mirrored names.
     Status discard_directory(ObjectId id, Fd parent, std::string_view name) noexcept;
     void clear_staging_later() noexcept;
-    // Before the last name of `found` goes: a file of so many bytes and more gives them back in the
-    // background, once drop_record is called.
+    // Before the last name of `found` goes: a large file (late_release.hpp) gives its space back in
+    // the background, once drop_record is called.
     void hold_large(Found& found) noexcept;
-    static constexpr std::uint64_t kReleasedLater = kMiB;
     // A directory of this node's own gives way to a mirrored object of its name.
     Status clear_way(ObjectId parent, std::string_view name) noexcept;
 
@@ -325,6 +336,7 @@ class TreeVolume final : public DirectoryVolume {
     std::unordered_map<ObjectId, ExcludeList::Place, ObjectIdHash> places_;
     std::uint64_t discard_counter_ = 0;
     bool clears_staging_ = false;
+    Removal staging_removal_;  // of staging/, turn by turn; what is refused stays to the next start
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted
 };
 

@@ -4,6 +4,7 @@
 // their names go at once, what they hold comes back in the background.
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
+#include "engine/io/late_release.hpp"
 #include "engine/store/volume_impl.hpp"
 
 #include <dirent.h>
@@ -22,49 +23,89 @@ constexpr std::size_t kTurnNames = 64;  // removed in one turn of the loop
 }  // namespace
 
 Status TreeVolume::remove_contents(Fd directory) noexcept {
-    std::size_t budget = std::numeric_limits<std::size_t>::max();
-    return remove_some(directory, budget);
+    Removal removal;
+    removal.budget = std::numeric_limits<std::size_t>::max();
+    GEMEL_TRY(remove_some(directory, removal));
+    return removal.refused.empty() ? Status() : Status::from_errno(EPERM);
 }
 
 // Removes what is in a directory, and calls `on_directory(name, found)` for each directory in it.
+// Names that are `refused` are passed over, others become so; without the set a refusal is an
+// error.
 Status TreeVolume::remove_entries(Fd directory, std::size_t& budget,
-                                  const OnDirectory& on_directory) noexcept {
+                                  const OnDirectory& on_directory,
+                                  std::unordered_set<std::string>* refused) noexcept {
     std::vector<DirectoryEntry> entries;
+    std::uint64_t position = 0;
+    bool was_removed = false;
     for (;;) {
         entries.clear();
-        GEMEL_TRY(vfs_.read_directory(directory, 0, kBatch, entries));
-        if (entries.empty()) return Status();
+        GEMEL_TRY(vfs_.read_directory(directory, position, kBatch, entries));
+        if (entries.empty()) {
+            if (position == 0 || !was_removed) return Status();
+            // Directories that were moved up may stand before the names that stay.
+            position = 0;
+            was_removed = false;
+            continue;
+        }
+        bool stays = false;
         for (const DirectoryEntry& entry : entries) {
-            if (budget == 0) return Status();
-            --budget;
-            Result<Found> going = find_at(directory, entry.name);
-            if (going.ok()) hold_large(going.value());
-            const Status removed = vfs_.unlink(directory, entry.name, false);
-            if (removed.ok()) {
-                if (going.ok()) GEMEL_TRY(drop_record(going.value()));
+            if (refused != nullptr && refused->contains(entry.name)) {
+                stays = true;
                 continue;
             }
-            if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
-            // Not a directory: the refusal to unlink was meant (an immutable file).
-            if (going.ok() && !going->is_directory()) return removed;
-            GEMEL_TRY(on_directory(entry.name, going));
+            if (budget == 0) return Status();
+            --budget;
+            const Status removed = remove_entry(directory, entry.name, on_directory);
+            if (removed.ok()) {
+                was_removed = true;
+                continue;
+            }
+            if (refused == nullptr || !removed.is_errno(EPERM)) return removed;
+            tell_refused(entry.name);
+            refused->insert(entry.name);
+            stays = true;
         }
+        if (stays) position = entries.back().next;
     }
 }
 
-Status TreeVolume::remove_some(Fd top, std::size_t& budget) noexcept {
-    return remove_entries(top, budget, [&](const std::string& name, Result<Found>& going) noexcept {
+Status TreeVolume::remove_entry(Fd directory, const std::string& name,
+                                const OnDirectory& on_directory) noexcept {
+    Result<Found> going = find_at(directory, name);
+    if (going.ok()) hold_large(going.value());
+    const Status removed = vfs_.unlink(directory, name, false);
+    if (removed.ok()) return going.ok() ? drop_record(going.value()) : Status();
+    if (!removed.is_errno(EISDIR) && !removed.is_errno(EPERM)) return removed;
+    // Not a directory: the refusal to unlink was meant (an immutable file).
+    if (going.ok() && !going->is_directory()) return removed;
+    return on_directory(name, going);
+}
+
+Status TreeVolume::remove_some(Fd top, Removal& removal) noexcept {
+    std::size_t& budget = removal.budget;
+    const auto remove_directory = [&](const std::string& name, Result<Found>& going) noexcept {
         const Result<Fd> child = vfs_.open_at(top, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
         if (!child.ok()) return child.status();
         const ScopedFd scoped(vfs_, child.value());
-        GEMEL_TRY(remove_entries(child.value(), budget,
-                                 [&](const std::string& inner, Result<Found>&) noexcept {
-                                     return move_to_fresh_name(child.value(), inner, top, "level-");
-                                 }));
+        const auto move_up = [&](const std::string& inner, Result<Found>&) noexcept {
+            return move_to_fresh_name(child.value(), inner, top, "level-");
+        };
+        GEMEL_TRY(remove_entries(child.value(), budget, move_up, nullptr));
         if (budget == 0) return Status();
         GEMEL_TRY(vfs_.unlink(top, name, true));
         return going.ok() ? drop_record(going.value()) : Status();
-    });
+    };
+    return remove_entries(top, budget, remove_directory, &removal.refused);
+}
+
+void TreeVolume::tell_refused(const std::string& name) noexcept {
+    GEMEL_PROBE("volume: what is to be removed is immutable");
+    log_.log(LogLevel::warning,
+             "volume: '" + name +
+                 "' below .gemel can't be removed, since something in it is immutable or "
+                 "append-only ('lsattr -R' finds it, 'chattr -ia' changes it); the next start "
+                 "tries again");
 }
 
 // Most of the work of removing a large file is done when its last descriptor is closed. The last
@@ -72,7 +113,7 @@ Status TreeVolume::remove_some(Fd top, std::size_t& budget) noexcept {
 // busily, until the file is gone (shrink_dcache_parent of the kernel's fs/dcache.c).
 void TreeVolume::hold_large(Found& found) noexcept {
     if (!S_ISREG(found.stat.mode) || !found.is_last_name()) return;
-    if (found.stat.blocks_512 * 512 < kReleasedLater) return;
+    if (!is_released_later(found.stat)) return;
     const std::string name = "going-" + std::to_string(discard_counter_++);
     if (!vfs_.link(found.file.get(), staging_, name).ok()) return;
     const Result<Fd> file = vfs_.open_at(staging_, name, O_PATH, 0);
@@ -119,6 +160,38 @@ Status TreeVolume::discard_directory(ObjectId id, Fd parent, std::string_view na
     return Status();
 }
 
+// Another directory takes its place: what is put into detached/ from now on is none of it. After a
+// crash either of the two may be detached/, the other is removed at the next start.
+Status TreeVolume::discard_detached() noexcept {
+    begin_call();
+    std::vector<DirectoryEntry> entries;
+    GEMEL_TRY(vfs_.read_directory(detached_directory_, 0, 1, entries));
+    if (entries.empty()) return Status();
+    const Result<std::string> name = make_fresh_directory("detached-");
+    // Another directory needs space that perhaps only this removal gives: at once, then.
+    if (!name.ok()) return remove_contents(detached_directory_);
+    clear_staging_later();
+    const Result<Fd> fresh =
+        vfs_.open_at(staging_, name.value(), O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+    if (!fresh.ok()) return fresh.status();
+    ScopedFd old(vfs_, fresh.value());
+    GEMEL_TRY(vfs_.rename(staging_, name.value(), private_, kDetachedName, RENAME_EXCHANGE));
+    old = ScopedFd(vfs_, std::exchange(detached_directory_, old.release()));
+    return Status();
+}
+
+// In staging/; its name.
+Result<std::string> TreeVolume::make_fresh_directory(std::string_view prefix) noexcept {
+    std::string name;
+    Status made;
+    do {
+        name = std::string(prefix) + std::to_string(discard_counter_++);
+        made = vfs_.make_directory(staging_, name, 0700);
+    } while (made.is_errno(EEXIST));
+    if (!made.ok()) return made;
+    return name;
+}
+
 Status TreeVolume::clear_way(ObjectId parent, std::string_view name) noexcept {
     if (!exclude_.tells_types() || is_private(parent)) return Status();
     Fd directory;
@@ -135,14 +208,14 @@ void TreeVolume::clear_staging_later() noexcept {
     loop_.post([this, alive = alive_] {
         if (!*alive) return;
         clears_staging_ = false;
-        std::size_t budget = kTurnNames;
-        const Status removed = remove_some(staging_, budget);
+        staging_removal_.budget = kTurnNames;
+        const Status removed = remove_some(staging_, staging_removal_);
         if (!removed.ok()) {
             log_.log(LogLevel::warning,
-                     "volume: what was kept in a removed directory stays until "
+                     "volume: what was removed stays in .gemel/staging until "
                      "the next start: " +
                          removed.to_string());
-        } else if (budget == 0) {
+        } else if (staging_removal_.budget == 0) {
             clear_staging_later();
         } else {
             cache_.forget_if([this](Fd fd) {

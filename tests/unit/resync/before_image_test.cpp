@@ -38,6 +38,15 @@ void expect_same(const Tree& then, const Tree& now, const std::string& when) {
 
 enum class End { session, process, power };
 
+class CountedUnlinks final : public sim::FaultPolicy {
+   public:
+    sim::VfsFault before(const sim::VfsFaultPoint& point) noexcept override {
+        if (point.call == sim::VfsCall::unlink) ++count;
+        return {};
+    }
+    std::size_t count = 0;
+};
+
 class BeforeImageTest : public ResyncTest {
    protected:
     // In sync, much of it in memory only; then the target is away while the source is changed.
@@ -52,6 +61,9 @@ class BeforeImageTest : public ResyncTest {
         then_ = named_tree_of(*b_);
         go_alone();
         random_ops(60);
+        begin_image();
+    }
+    void begin_image() {
         look();
         bool begun = false;
         image_->begin(*b_->replica, [&] { begun = true; });
@@ -100,6 +112,37 @@ class BeforeImageTest : public ResyncTest {
         });
         ASSERT_TRUE(world_->run_until([&] { return done; }));
         ASSERT_TRUE(outcome.ok());
+    }
+    std::vector<std::string> private_names(std::string_view directory) {
+        std::vector<std::string> names;
+        const Result<ScopedFd> fd = b_->volume().private_directory(directory, false);
+        if (!fd.ok()) return names;
+        std::vector<DirectoryEntry> entries;
+        EXPECT_TRUE(b_->loop->vfs().read_directory(fd->get(), 0, 10'000, entries).ok());
+        for (const DirectoryEntry& entry : entries) names.push_back(entry.name);
+        return names;
+    }
+    // The source removes `count` files and a directory of as many while the target is away; the
+    // image is kept to the end of the resync.
+    void lose_files_apart(std::uint64_t seed, int count) {
+        begin(seed);
+        const ObjectId dir = make_dir(kRootObject, "dir");
+        for (int i = 0; i < count; ++i) make_file(dir, std::to_string(i), "x");
+        const ObjectId stays = make_dir(kRootObject, "stays");
+        for (int i = 0; i < count; ++i) make_file(stays, std::to_string(i), "x");
+        connect();
+        ASSERT_TRUE(finish());
+        join();
+        go_alone();
+        for (int i = 0; i < count; ++i) unlink(dir, std::to_string(i));
+        for (int i = 0; i < count; ++i) unlink(stays, std::to_string(i));
+        unlink(kRootObject, "dir", true);
+        begin_image();
+        connect();
+        ASSERT_TRUE(finish());
+        ASSERT_TRUE(image_->is_kept());
+        ASSERT_EQ(private_names("detached").size(), static_cast<std::size_t>(count) + 1);
+        join();
     }
     void TearDown() override {
         image_.reset();
@@ -197,9 +240,8 @@ TEST_F(BeforeImageTest, ChangesNothingThatCanNeitherBeKeptNorForgotten) {
         b_->node.set_fault_policy(&faults);
         connect();
         random_ops_meanwhile(15, Duration::milliseconds(3));
-        ASSERT_TRUE(world_->run_until([&] {
-            return (a_->complete && ops_to_come_ == 0) || !b_->failures.empty();
-        }));
+        ASSERT_TRUE(world_->run_until(
+            [&] { return (a_->complete && ops_to_come_ == 0) || !b_->failures.empty(); }));
         b_->node.set_fault_policy(nullptr);
         ops_to_come_ = 0;
         const bool is_whole = b_->failures.empty();
@@ -249,13 +291,75 @@ TEST_F(BeforeImageTest, LeavesNothingBehindWhenTheCopyIsComplete) {
     EXPECT_FALSE(image_->is_kept());
     expect_equal();
     world_->run_for(Duration::seconds(1));
-    const Result<ScopedFd> directory = b_->volume().private_directory("before", false);
-    ASSERT_TRUE(directory.ok());
-    std::vector<DirectoryEntry> entries;
-    ASSERT_TRUE(b_->loop->vfs().read_directory(directory->get(), 0, 10, entries).ok());
-    EXPECT_TRUE(entries.empty());
+    EXPECT_TRUE(b_->volume().private_directory("before", false).ok());
+    EXPECT_TRUE(private_names("before").empty());
+    EXPECT_TRUE(private_names("staging").empty());
     look();
     EXPECT_FALSE(image_->is_kept());
+}
+
+// The node is in sync then, and what is removed may be much.
+TEST_F(BeforeImageTest, TakesLittleTimeToEndHoweverMuchWasTakenAway) {
+    lose_files_apart(11, 500);
+    ASSERT_FALSE(HasFatalFailure());
+    CountedUnlinks unlinks;
+    b_->node.set_fault_policy(&unlinks);
+    image_->end();
+    EXPECT_LT(unlinks.count, 70U);
+    EXPECT_TRUE(private_names("detached").empty());
+    world_->run_for(Duration::seconds(1));
+    b_->node.set_fault_policy(nullptr);
+    EXPECT_GE(unlinks.count, 1000U);
+    EXPECT_TRUE(private_names("staging").empty());
+    expect_equal();
+}
+
+TEST_F(BeforeImageTest, GivesTheSpaceOfLargeClonesBackInTheBackground) {
+    begin(5);
+    const ObjectId file = make_file(kRootObject, "file", std::string(kMiB, 'x'));
+    connect();
+    ASSERT_TRUE(finish());
+    join();
+    go_alone();
+    write(file, 0, "changed");
+    begin_image();
+    connect();
+    ASSERT_TRUE(finish());
+    join();
+    ASSERT_EQ(private_names("before").size(), 2U);
+    b_->loop->vfs().finish_closing();
+    image_->end();
+    world_->run_for(Duration::seconds(1));
+    EXPECT_TRUE(private_names("before").empty());
+    EXPECT_TRUE(b_->loop->vfs().finish_closing());
+}
+
+TEST_F(BeforeImageTest, LeavesNothingInTheWayWhenThePowerGoesWhileItEnds) {
+    std::size_t died = 0;
+    for (std::uint64_t seed = 1; seed <= 30 && !HasFailure(); ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        lose_files_apart(seed, 40);
+        if (HasFatalFailure()) return;
+        b_->node.die_at_vfs_call(1 + Prng(seed).below(900), seed % 2 == 0);
+        image_->end();
+        world_->run_for(Duration::seconds(1));
+        image_.reset();
+        if (!b_->node.has_process()) {
+            ++died;
+            b_->close();
+            b_->open(id_);
+            EXPECT_TRUE(private_names("staging").empty());
+        }
+        b_->node.die_at_vfs_call(0);
+        go_alone();
+        connect();
+        ASSERT_TRUE(finish());
+        world_->run_for(Duration::seconds(1));
+        EXPECT_TRUE(private_names("staging").empty());
+        expect_equal();
+        TearDown();
+    }
+    EXPECT_GT(died, 10U);
 }
 
 }  // namespace gemel::resync_test

@@ -139,6 +139,19 @@ TEST_P(BlockVolumeTest, GoesBackToItsClone) {
     EXPECT_FALSE(volume_->has_clone());
 }
 
+TEST_P(BlockVolumeTest, GivesTheSpaceOfALargeCloneBackInTheBackground) {
+    volume_.reset();
+    volume_ = open(kId, 2 * kMiB).value();
+    write(0, std::string(kMiB, 'a'));
+    settle();
+    const Status kept = volume_->keep_clone();
+    if (kept.is_errno(EOPNOTSUPP)) GTEST_SKIP() << "no clones on this file system";
+    ASSERT_TRUE(kept.ok()) << kept.to_string();
+    loop().vfs().finish_closing();
+    ASSERT_TRUE(volume_->drop_clone().ok());
+    EXPECT_TRUE(loop().vfs().finish_closing());
+}
+
 // Against a string, with everything under way at once.
 TEST_P(BlockVolumeTest, OverlappingChangesTakeEffectInOrderWhateverTheirAlignment) {
     Prng prng(11);

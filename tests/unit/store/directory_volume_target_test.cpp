@@ -2,7 +2,10 @@
 // What a resync's target does with its tree: skeletons, adoption, names taken away and put back.
 #include "tests/unit/store/volume_fixture.hpp"
 
+#include <algorithm>
+#include <linux/fs.h>
 #include <string>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 namespace gemel::volume_test {
@@ -35,6 +38,13 @@ class DirectoryVolumeTarget : public VolumeTest {
         request.special_device = S_ISCHR(mode) ? 0x103 : 0;
         EXPECT_TRUE(only_a(request).ok());
         return request.object;
+    }
+    // detached/ is empty at once, and in the end nothing is left of what was in it.
+    void discard_detached() {
+        ASSERT_TRUE(b().discard_detached().ok());
+        EXPECT_TRUE(private_names(1, "detached").empty());
+        world_->pass(Duration::milliseconds(200));
+        EXPECT_TRUE(private_names(1, "staging").empty());
     }
     void set_root_times() {
         const auto attributes = a().full_attributes(kRootObject);
@@ -161,12 +171,11 @@ TEST_P(DirectoryVolumeTarget, NamesWithoutAnIdAreDetachedToo) {
     ASSERT_TRUE(b().detach(kRootObject, "foreign").ok());
     ASSERT_TRUE(b().detach(kRootObject, "file").ok());
     EXPECT_EQ(private_names(1, "detached").size(), 2U);
-    ASSERT_TRUE(b().empty_directory(kDetachedDirectory).ok());
-    EXPECT_TRUE(private_names(1, "detached").empty());
+    discard_detached();
     EXPECT_TRUE(b().is_empty().value());
 }
 
-TEST_P(DirectoryVolumeTarget, EmptyingRemovesTreesOfAnyDepthAndForgetsThem) {
+TEST_P(DirectoryVolumeTarget, DiscardingRemovesTreesOfAnyDepthAndForgetsThem) {
     ObjectId dir = make_dir(kRootObject, "top");
     const ObjectId top = dir;
     for (int depth = 0; depth < 300; ++depth) {
@@ -175,8 +184,7 @@ TEST_P(DirectoryVolumeTarget, EmptyingRemovesTreesOfAnyDepthAndForgetsThem) {
     }
     const ObjectId bottom = make_file(dir, "bottom", "x");
     ASSERT_TRUE(b().detach(kRootObject, "top").ok());
-    ASSERT_TRUE(b().empty_directory(kDetachedDirectory).ok());
-    EXPECT_TRUE(private_names(1, "detached").empty());
+    discard_detached();
     EXPECT_FALSE(b().exists(top));
     EXPECT_FALSE(b().exists(bottom));
     const ObjectId orphan = make_file(kRootObject, "orphan", "x");
@@ -185,6 +193,90 @@ TEST_P(DirectoryVolumeTarget, EmptyingRemovesTreesOfAnyDepthAndForgetsThem) {
     EXPECT_FALSE(b().exists(orphan));
 }
 
+TEST_P(DirectoryVolumeTarget, WhatIsDetachedWhileTheOldIsDiscardedStays) {
+    const ObjectId dir = make_dir(kRootObject, "dir");
+    std::vector<ObjectId> inner;
+    for (int i = 0; i < 500; ++i) inner.push_back(make_file(dir, std::to_string(i), "x"));
+    const ObjectId other = make_file(kRootObject, "other", "o");
+    ASSERT_TRUE(b().detach(kRootObject, "dir").ok());
+    ASSERT_TRUE(b().discard_detached().ok());
+    const auto left = [&] {
+        return std::count_if(inner.begin(), inner.end(),
+                             [&](ObjectId id) { return b().exists(id); });
+    };
+    EXPECT_EQ(left(), 500);  // removed turn by turn
+    ASSERT_TRUE(b().detach(kRootObject, "other").ok());
+    ASSERT_TRUE(b().make_skeleton(ObjectId::make(9, 1), S_IFREG, 0, {}).ok());
+    EXPECT_EQ(private_names(1, "detached").size(), 2U);
+    world_->pass(Duration::milliseconds(200));
+    EXPECT_EQ(left(), 0);
+    EXPECT_TRUE(private_names(1, "staging").empty());
+    ASSERT_TRUE(b().place(other, kRootObject, "back").ok());
+    EXPECT_EQ(content(b(), other), "o");
+    discard_detached();
+    EXPECT_TRUE(b().exists(other));
+}
+
+// The process ends at some moment; nothing of what was discarded is left after the next start.
+TEST_P(DirectoryVolumeTarget, TheNextStartRemovesWhatWasBeingDiscarded) {
+    const ObjectId dir = make_dir(kRootObject, "dir");
+    for (int i = 0; i < 300; ++i) make_file(dir, std::to_string(i), "x");
+    ASSERT_TRUE(b().detach(kRootObject, "dir").ok());
+    ASSERT_TRUE(b().discard_detached().ok());
+    sides_[1].volume.reset();
+    EXPECT_EQ(private_names(1, "staging").size(), 1U);
+    reopen(1);
+    EXPECT_TRUE(private_names(1, "staging").empty());
+    EXPECT_FALSE(b().exists(dir));
+}
+
+class DirectoryVolumeTargetFlags : public DirectoryVolumeTarget {
+   protected:
+    // As chattr(1) does, beside the volume.
+    void set_immutable(ObjectId file, bool immutable) {
+        const Result<Fd> fd = b().data_fd(file);
+        ASSERT_TRUE(fd.ok());
+        int flags = 0;
+        ASSERT_EQ(::ioctl(fd->value, FS_IOC_GETFLAGS, &flags), 0);
+        flags = immutable ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+        ASSERT_EQ(::ioctl(fd->value, FS_IOC_SETFLAGS, &flags), 0);
+    }
+};
+
+// Somebody has changed it on this node alone. Everything else goes, and the volume can be opened.
+TEST_P(DirectoryVolumeTargetFlags, AnImmutableFileIsLeftAndStopsNothing) {
+    const ObjectId top = make_dir(kRootObject, "top");
+    const ObjectId dir = make_dir(top, "dir");
+    const ObjectId file = make_file(dir, "file", "x");
+    std::vector<ObjectId> others;
+    for (int i = 0; i < 600; ++i) others.push_back(make_dir(top, std::to_string(i)));
+    set_immutable(file, true);
+    ASSERT_TRUE(b().detach(kRootObject, "top").ok());
+    ASSERT_TRUE(b().discard_detached().ok());
+    world_->pass(Duration::milliseconds(200));
+    for (const ObjectId other : others) EXPECT_FALSE(b().exists(other));
+    EXPECT_FALSE(b().exists(top));
+    EXPECT_TRUE(b().exists(file));
+    EXPECT_EQ(private_names(1, "staging").size(), 1U);
+    ASSERT_FALSE(log_.lines.empty());
+    EXPECT_NE(log_.lines.back().find("immutable"), std::string::npos);
+    // What is discarded later goes all the same.
+    const ObjectId next = make_dir(kRootObject, "next");
+    ASSERT_TRUE(b().detach(kRootObject, "next").ok());
+    ASSERT_TRUE(b().discard_detached().ok());
+    world_->pass(Duration::milliseconds(200));
+    EXPECT_FALSE(b().exists(next));
+    sides_[1].volume.reset();
+    reopen(1);
+    EXPECT_EQ(private_names(1, "staging").size(), 1U);
+    set_immutable(file, false);
+    sides_[1].volume.reset();
+    reopen(1);
+    EXPECT_TRUE(private_names(1, "staging").empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Posix, DirectoryVolumeTargetFlags,
+                         testing::Values(WorldKind{"posix", make_posix_world}), world_name);
 INSTANTIATE_TEST_SUITE_P(Worlds, DirectoryVolumeTarget, testing::ValuesIn(all_worlds()),
                          world_name);
 
