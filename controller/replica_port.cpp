@@ -89,12 +89,15 @@ void EngineReplica::promote_to_secondary() noexcept {
     replica_.promote_to_secondary();
 }
 
+std::string EngineReplica::nothing_to_restore() const {
+    if (before_.is_kept()) return {};
+    const std::string& why = before_.trouble();
+    return "the state before the resync is not kept" + (why.empty() ? std::string() : ": " + why);
+}
+
 void EngineReplica::restore_before() noexcept {
     if (!before_.is_kept()) {
-        const std::string& why = before_.trouble();
-        loop_.post([this, service = service_,
-                    text = "the state before the resync is not kept" +
-                           (why.empty() ? std::string() : ": " + why)] {
+        loop_.post([this, service = service_, text = nothing_to_restore()] {
             if (service == service_) notice(ReplicaNotice::restored, Status(Code::not_found), text);
         });
         return;

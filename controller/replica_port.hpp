@@ -32,6 +32,8 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     // when this node ceases to serve.
     void pause_resync(bool paused) noexcept;
     [[nodiscard]] const BeforeImage& before_image() const noexcept { return before_; }
+    // Why restore_before() would answer not_found; empty: it would not.
+    [[nodiscard]] std::string nothing_to_restore() const;
 
     void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
     void begin_alone(std::uint64_t epoch) noexcept override;

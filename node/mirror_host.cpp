@@ -21,6 +21,11 @@ std::string resolved_device(const std::string& path) {
     return error ? path : target.string();
 }
 
+// A resync has filled a part of this copy, and nobody goes on with it at the moment.
+bool is_interrupted(const MirrorMachine& machine) {
+    return machine.state() == MirrorState::wait && !machine.superblock().is_consistent;
+}
+
 }  // namespace
 
 MirrorHost::MirrorHost(const World& world, const Config& config, const MirrorConfig& mirror,
@@ -233,10 +238,7 @@ MirrorStatus MirrorHost::status() {
     }
     status.application.state = application_state_name(application_->state());
     status.application.since = application_->since();
-    const bool is_half_filled =
-        status.state == MirrorState::resync ||
-        (status.state == MirrorState::wait && !machine.superblock().is_consistent);
-    if (is_half_filled) {
+    if (status.state == MirrorState::resync || is_interrupted(machine)) {
         const BeforeImage& before = replica_->before_image();
         status.before_resync = BeforeResyncStatus{before.is_kept(), before.trouble()};
     }
@@ -315,6 +317,11 @@ void MirrorHost::command(const ControlCommand& command, std::function<void(Contr
             break;
         case ControlVerb::promote:
             verb = command.before_resync ? Command::promote_before : Command::promote_force;
+            // Refused before anything is on record for it.
+            if (command.before_resync && is_interrupted(node_->machine())) {
+                const std::string refusal = replica_->nothing_to_restore();
+                if (!refusal.empty()) return reply(ControlReply::error(409, refusal));
+            }
             break;
         case ControlVerb::resync:
             if (std::optional<ControlReply> answer = resync(command)) {

@@ -140,11 +140,14 @@ class BeforeResyncTest(unittest.TestCase):
             status = lab.status(target)["before_resync"]
             self.assertFalse(status["kept"])
             self.assertIn("XFS", status["why_not"])
+            superblock = lab[target].state / "data" / "superblock"
+            then = superblock.read_bytes()
             refused = lab.gemel(target, "promote", "data", "--force", "--before-resync",
                                 check=False)
             self.assertEqual(refused.returncode, 1)
-            self.assertIn("not kept", refused.stderr)
+            self.assertIn("not kept: not every volume", refused.stderr)
             self.assertEqual(lab.state(target), "wait")
+            self.assertEqual(superblock.read_bytes(), then, "what was refused was stored")
 
 
 if __name__ == "__main__":
