@@ -205,8 +205,10 @@ void MirrorMachine::claim(const std::string& why) {
 void MirrorMachine::restored(Status status, const std::string& what) {
     if (phase_ != Phase::restoring) return;
     if (!status.ok()) {
+        announce(LogLevel::error, "failure", what);
         reply(promote_command_, false, what);
         enter(Phase::wait, what);
+        known_is_fresh_ = false;  // as at every begin of this state: what is read arms the timer
         return evaluate();
     }
     superblock_.is_consistent = true;

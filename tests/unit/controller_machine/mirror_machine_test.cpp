@@ -509,6 +509,12 @@ TEST_F(MachineTest, CopyThatCannotGoBackStaysHalfFilled) {
     EXPECT_EQ(only<ReplyCommand>().text, "it is not kept");
     EXPECT_FALSE(machine->superblock().is_consistent);
     EXPECT_EQ(machine->state(), MirrorState::wait);
+    // It goes on waiting as any node does: the register is read again and again.
+    EXPECT_EQ(all<ReadRegister>().size(), 1u);
+    read(recorded(6, "beta", {{"beta", kBetas}}));
+    EXPECT_EQ(only<SetTimer>().timer, MirrorTimer::retry);
+    give(TimerFired{MirrorTimer::retry});
+    EXPECT_EQ(all<ReadRegister>().size(), 1u);
 }
 
 TEST_F(MachineTest, CompleteCopyHasNoStateToGoBackTo) {
