@@ -152,12 +152,12 @@ void MirrorMachine::cancel_timer(MirrorTimer timer) { actions_.emplace_back(Canc
 
 // --- Superblock ----------------------------------------------------------------------------------
 
-void MirrorMachine::store(AfterStore after) {
+void MirrorMachine::store(AfterStore after, CommandId command) {
     const std::uint64_t ticket = next_ticket_++;
     // A new history is awaited by the replica for as long as this serving lasts, whatever phases it
     // passes through.
     const std::uint64_t era = after == AfterStore::history ? served_ : era_;
-    waiters_.push_back({ticket, era, after});
+    waiters_.push_back({ticket, era, after, command});
     actions_.emplace_back(StoreSuperblock{ticket, superblock_});
 }
 
@@ -166,25 +166,31 @@ void MirrorMachine::handle(const SuperblockStored& event) {
         return waiter.ticket == event.ticket;
     });
     GEMEL_ASSERT(found != waiters_.end());
-    const Waiter waiter = *found;
+    Waiter waiter = *found;
     waiters_.erase(found);
-    if (!event.status.ok()) {
-        const std::string what =
-            "the state directory cannot be written: " + event.status.to_string();
+    stored(waiter, event.status);
+}
+
+void MirrorMachine::stored(Waiter waiter, Status status) {
+    if (!status.ok()) {
+        const std::string what = "the state directory cannot be written: " + status.to_string();
+        reply(waiter.command, false, what);
         if (is_serving() || phase_ == Phase::starting) return serving_failed(what);
         if (is_following()) return following_failed(what, false);
-        if (phase_ == Phase::restoring) return restored(event.status, what);
+        if (phase_ == Phase::restoring) return restored(status, what);
         announce(LogLevel::error, "failure", what);
         return;
     }
     if (waiter.after == AfterStore::history) {
         if (waiter.era == served_ && is_serving()) {
-            actions_.emplace_back(
-                CallReplica{ReplicaCall::history_stored, 0, false, event.status, {}});
+            actions_.emplace_back(CallReplica{ReplicaCall::history_stored, 0, false, status, {}});
         }
         return;
     }
-    if (waiter.era != era_) return;  // what it was for has been overtaken
+    const bool is_overtaken = waiter.era != era_;  // what it was for
+    const bool is_done = waiter.after == AfterStore::nothing || !is_overtaken;
+    reply(waiter.command, is_done, is_done ? "" : "another command came in between");
+    if (is_overtaken) return;
     switch (waiter.after) {
         case AfterStore::nothing:
         case AfterStore::history:
@@ -216,6 +222,9 @@ void MirrorMachine::handle(const SuperblockStored& event) {
             break;
         case AfterStore::restore:
             call(ReplicaCall::restore_before);
+            break;
+        case AfterStore::uncover:
+            actions_.emplace_back(ShowMount{MountMode::bare, ++mount_generation_});
             break;
     }
 }

@@ -100,6 +100,7 @@ class MirrorMachine {
         ready,
         recorded,
         restore,
+        uncover,
     };
 
     struct Pending {
@@ -112,6 +113,7 @@ class MirrorMachine {
         std::uint64_t ticket = 0;
         std::uint64_t era = 0;
         AfterStore after = AfterStore::nothing;
+        CommandId command = 0;  // a person's, answered with the outcome
     };
 
     // mirror_machine.cpp: dispatch, register, superblock
@@ -139,7 +141,8 @@ class MirrorMachine {
     void call(ServiceCall service_call);
     void set_timer(MirrorTimer timer, Duration delay);
     void cancel_timer(MirrorTimer timer);
-    void store(AfterStore after);
+    void store(AfterStore after, CommandId command = 0);
+    void stored(Waiter waiter, Status status);
     void read_register();
     void propose(Purpose purpose, const RegisterValue& expected, RegisterValue value, bool forced);
     void send_pending();

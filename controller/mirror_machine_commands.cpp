@@ -158,26 +158,25 @@ void MirrorMachine::command_promote_before(CommandId id) {
     store(AfterStore::restore);
 }
 
-// On the serving node it is on record until the peer is in sync: a restart does not undo it.
+// On the serving node it is on record until the peer is in sync: a restart does not undo it, from
+// the answer on.
 void MirrorMachine::command_resync_full(CommandId id) {
     switch (phase_) {
         case Phase::alone:
             require_comparison();
-            store(AfterStore::nothing);
+            store(AfterStore::nothing, id);
             if (session_ && attach_ != Attach::none) {
                 close_session();
                 lose_target("a full comparison was asked for");
             }
-            call(ReplicaCall::compare_everything);
-            return reply(id, true, "");
+            return call(ReplicaCall::compare_everything);
         case Phase::primary:
             if (pending_) return reply(id, false, "another change is under way");
             require_comparison();
-            store(AfterStore::nothing);
+            store(AfterStore::nothing, id);
             close_session();
             call(ReplicaCall::detach);
             call(ReplicaCall::compare_everything);
-            reply(id, true, "");
             return hold("a full comparison was asked for");
         case Phase::wait:
             comparison_ = prng_.uuid();
@@ -230,6 +229,8 @@ void MirrorMachine::command_resync_changed(CommandId id) {
     }
 }
 
+// What is changed in the bare directories is found by a comparison alone, so that it is demanded is
+// on record before they are uncovered.
 void MirrorMachine::command_release(CommandId id) {
     if (phase_ != Phase::stopped) {
         return reply(
@@ -238,9 +239,7 @@ void MirrorMachine::command_release(CommandId id) {
     }
     require_comparison();
     void_incarnation();
-    store(AfterStore::nothing);
-    actions_.emplace_back(ShowMount{MountMode::bare, ++mount_generation_});
-    reply(id, true, "");
+    store(AfterStore::uncover, id);
 }
 
 }  // namespace gemel

@@ -440,11 +440,13 @@ TEST_F(MachineTest, ComparisonOrderedOnTheServingNodeIsOnRecord) {
     control(ControlKind::following);
     give(CommandGiven{Command::resync_full, 3});
     EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
-    EXPECT_TRUE(only<ReplyCommand>().done);
+    EXPECT_TRUE(all<ReplyCommand>().empty());
     std::vector<ReplicaCall> calls;
     for (const CallReplica& action : all<CallReplica>()) calls.push_back(action.call);
     EXPECT_EQ(calls,
               (std::vector<ReplicaCall>{ReplicaCall::detach, ReplicaCall::compare_everything}));
+    stored();
+    EXPECT_TRUE(only<ReplyCommand>().done);
     give(SessionUp{});
     give(beta());
     control(ControlKind::following);
@@ -458,6 +460,11 @@ TEST_F(MachineTest, ComparisonOrderedOnTheServingNodeIsOnRecord) {
     give(CommandGiven{Command::resync_full, 4});
     EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
     EXPECT_TRUE(called(ReplicaCall::compare_everything));
+    EXPECT_TRUE(all<ReplyCommand>().empty());
+    const std::uint64_t ticket = only<StoreSuperblock>().ticket;
+    give(SuperblockStored{ticket, Status::from_errno(ENOSPC)});
+    EXPECT_FALSE(only<ReplyCommand>().done);
+    EXPECT_NE(only<ReplyCommand>().text.find("state directory"), std::string::npos);
 }
 
 TEST_F(MachineTest, GoesBackOnlyWhenItIsOnRecordThatEverythingMustBeCompared) {
@@ -537,6 +544,22 @@ TEST_F(MachineTest, FailingServingNodeNamesThePeerAndVoidsItself) {
 TEST_F(MachineTest, OnlyAStoppedMirrorIsReleased) {
     serve_alone();
     give(CommandGiven{Command::release, 7});
+    EXPECT_FALSE(only<ReplyCommand>().done);
+    EXPECT_TRUE(all<ShowMount>().empty());
+}
+
+TEST_F(MachineTest, ReleasedMirrorIsUncoveredWhenItIsOnRecordThatItMustBeCompared) {
+    give(CommandGiven{Command::release, 7});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    EXPECT_TRUE(all<ReplyCommand>().empty());
+    EXPECT_TRUE(all<ShowMount>().empty());
+    const std::uint64_t ticket = only<StoreSuperblock>().ticket;
+    stored();
+    EXPECT_TRUE(only<ReplyCommand>().done);
+    EXPECT_EQ(only<ShowMount>().mode, MountMode::bare);
+    give(CommandGiven{Command::release, 8});
+    give(CommandGiven{Command::start, 9});
+    give(SuperblockStored{ticket + 1, {}});
     EXPECT_FALSE(only<ReplyCommand>().done);
     EXPECT_TRUE(all<ShowMount>().empty());
 }
