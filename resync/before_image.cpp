@@ -113,8 +113,7 @@ void BeforeImage::go_on() noexcept {
 }
 
 void BeforeImage::end() noexcept {
-    if (!is_kept_) return;
-    drop();
+    if (is_kept_) drop();
     for (const Part& part : parts_) {
         if (part.directory == nullptr) continue;
         const Status discarded = part.directory->discard_detached();

@@ -314,6 +314,18 @@ TEST_F(BeforeImageTest, TakesLittleTimeToEndHoweverMuchWasTakenAway) {
     expect_equal();
 }
 
+// It was kept when the resync came to its end, and given up before the copy was named in sync.
+TEST_F(BeforeImageTest, LeavesNothingTakenAwayWhereItWasGivenUpAtTheEnd) {
+    lose_files_apart(12, 10);
+    ASSERT_FALSE(HasFatalFailure());
+    image_->make_room(Status::from_errno(ENOSPC));
+    ASSERT_FALSE(image_->is_kept());
+    image_->end();
+    EXPECT_TRUE(private_names("detached").empty());
+    world_->run_for(Duration::seconds(1));
+    expect_equal();
+}
+
 TEST_F(BeforeImageTest, GivesTheSpaceOfLargeClonesBackInTheBackground) {
     begin(5);
     const ObjectId file = make_file(kRootObject, "file", std::string(kMiB, 'x'));
