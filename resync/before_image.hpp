@@ -74,8 +74,10 @@ class BeforeImage {
     // is kept be removed, and must not be changed.
     Status keep(std::uint16_t volume, ObjectId object) noexcept;
     Status keep(const Op& op) noexcept;
-    // Called before the directory is made: it was not there, and its listing never counts. (A file
-    // that is taken for one that was there gets no name back, and goes at the end.)
+    // Called before the directory is made: it was not there, and its listing never counts. (For
+    // other objects that are about to be made keep() is enough: nothing is kept of what is not
+    // there. After a restart a file may be taken for one that was, but it gets no name back, and
+    // goes at the end.)
     Status note_made(std::uint16_t volume, ObjectId directory) noexcept;
 
     // Puts all volumes back, a bounded amount of work a turn; `done` from the loop, with a sentence

@@ -84,6 +84,9 @@ Status ResyncTarget::take_part(AttributesItem& item) noexcept {
 Status ResyncTarget::make(const AttributesItem& item, bool& made) noexcept {
     if (options_.before != nullptr && S_ISDIR(item.attributes.stat.mode)) {
         GEMEL_TRY(options_.before->note_made(item.head.volume, item.head.object));
+    } else {
+        // It is not there: what comes for it is no change of what was.
+        GEMEL_TRY(keep(item.head.volume, item.head.object));
     }
     made = !adopt(item);
     if (!made) return Status();

@@ -225,6 +225,27 @@ TEST_F(BeforeImageTest, CanBeBegunAgainWhenThePowerGoesWhileItIsPutBack) {
     }
 }
 
+// There was nothing of them when the resync began.
+TEST_F(BeforeImageTest, KeepsNoContentOfFilesMadeSince) {
+    begin(9);
+    connect();
+    ASSERT_TRUE(finish());
+    join();
+    go_alone();
+    const ObjectId dir = make_dir(kRootObject, "dir");
+    make_file(dir, "small", "x");
+    make_file(dir, "large", std::string(300'000, 'x'));
+    begin_image();
+    connect();
+    make_file(kRootObject, "meanwhile", std::string(100'000, 'x'));
+    ASSERT_TRUE(finish());
+    ASSERT_TRUE(image_->is_kept());
+    EXPECT_EQ(private_names("before"), std::vector<std::string>{"journal"});
+    go_alone();
+    restore();
+    EXPECT_TRUE(named_tree_of(*b_).size() <= 1) << "what was made since is gone";
+}
+
 // A clone can't be made, and what is kept can't be removed: what counts after a restart is right.
 TEST_F(BeforeImageTest, ChangesNothingThatCanNeitherBeKeptNorForgotten) {
     std::size_t refused = 0;
