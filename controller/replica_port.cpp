@@ -124,7 +124,9 @@ void EngineReplica::resume() noexcept { replica_.resume(); }
 
 void EngineReplica::sync_volumes() noexcept {
     replica_.sync_everything([this, service = service_](Status status) {
-        if (service == service_) notice(ReplicaNotice::volumes_synced, status);
+        if (service != service_) return;
+        before_.make_room(status);
+        notice(ReplicaNotice::volumes_synced, status);
     });
 }
 

@@ -62,8 +62,9 @@ class BeforeImage {
     // detached/ for as long as something is kept, goes for good. It may be much, and the node is in
     // sync: in the background.
     void end() noexcept;
-    // To be told why this copy could not be changed. Where it lacks space, what is kept is given
-    // up: cloned content is written elsewhere, so the image may have what the resync needs.
+    // To be told why this copy could not be changed or synced, by the disk's own error. Where it
+    // lacks space, what is kept is given up: cloned content is written elsewhere, so the image may
+    // have what the resync needs.
     void make_room(Status reason) noexcept;
     [[nodiscard]] bool is_kept() const noexcept { return is_kept_; }
     // Why the last begin() kept nothing, or what was kept had to be given up; else empty.

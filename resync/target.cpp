@@ -208,7 +208,9 @@ Status ResyncTarget::on_end(Bytes payload) noexcept {
     replica_.sync_everything([this, alive = alive_, ended = number_](Status status) {
         if (!*alive || over_ || replica_.link() == nullptr) return;
         if (!status.ok()) {
-            fail(as_disk_failure(status), "the resynchronised copy could not be made durable");
+            if (options_.before != nullptr) options_.before->make_room(status);
+            fail(as_disk_failure(status),
+                 "the resynchronised copy could not be made durable (" + status.to_string() + ")");
             return;
         }
         ByteBuffer done;

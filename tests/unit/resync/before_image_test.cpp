@@ -282,6 +282,25 @@ TEST_F(BeforeImageTest, ChangesNothingThatCanNeitherBeKeptNorForgotten) {
     }
 }
 
+// The disk is full when the copy is synced at the end: what the image has is what it needs.
+TEST_F(BeforeImageTest, IsGivenUpWhenTheCopyCannotBeSyncedForWantOfSpace) {
+    begin_apart(4);
+    sim::ScriptedFaults faults;
+    faults.add({sim::VfsCall::sync_file_system, nullptr, 0, faults.kForEver, {ENOSPC}});
+    b_->node.set_fault_policy(&faults);
+    Status reason;
+    b_->on_failure = [&](Status status) { reason = status; };
+    connect();
+    ASSERT_TRUE(world_->run_until([&] { return !b_->failures.empty(); }));
+    b_->node.set_fault_policy(nullptr);
+    // What has been lost is not known, as after any failed sync.
+    EXPECT_TRUE(is_disk_failure(reason)) << reason.to_string();
+    ASSERT_FALSE(b_->failures.empty());
+    EXPECT_NE(b_->failures[0].find("No space left"), std::string::npos) << b_->failures[0];
+    EXPECT_FALSE(image_->is_kept());
+    EXPECT_NE(image_->trouble().find("No space left"), std::string::npos) << image_->trouble();
+}
+
 // At a start it could not be read, and so it was not kept on; later it could.
 TEST_F(BeforeImageTest, IsGoneWhenItCouldNotBeReadInBetween) {
     begin_apart(3);
