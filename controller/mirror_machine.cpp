@@ -581,6 +581,8 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
             if (phase_ != Phase::handing_over || hand_over_ != HandOver::quiescing) return;
             if (!event.status.ok()) return hand_over_broken(event.what);
             return hand_over_step(HandOver::swapping);
+        case ReplicaNotice::before_forgotten:
+            return before_forgotten(event);
         case ReplicaNotice::restored:
             return restored(event.status, event.what);
         case ReplicaNotice::volumes_synced:

@@ -10,7 +10,9 @@
 //       is void from an error of its copy on: an old value of the register names it no more;
 //   M4  begin_attaching precedes the swap that adds the peer, at the moment when all was acked;
 //   M5  a node that sends a takeover has closed the session of the old serving node before;
-//   M6  a person's force is marked in the superblock and by a new history before it takes effect.
+//   M6  a person's force is marked in the superblock and by a new history before it takes effect;
+//   M7  while this copy is on record as half filled, what is kept of its last consistent state is
+//       that of the parting which was followed by this filling: nothing older is left by then.
 #pragma once
 
 #include "controller/mirror_machine_types.hpp"
@@ -209,6 +211,8 @@ class MirrorMachine {
 
     // mirror_machine_follow.cpp: target and secondary
     void follow(const ControlMessage& message);
+    void before_forgotten(const ReplicaNoticed& event);
+    void prepare_copy();
     void begin_following();
     void copy_complete();
     void copy_synced(Status status);

@@ -34,18 +34,31 @@ void MirrorMachine::follow(const ControlMessage& message) {
     }
     known_ = message.value;
     refusal_.clear();
-    draw_incarnation();
     const bool is_whole = superblock_.is_consistent && !must_compare() &&
                           !superblock_.histories.empty() && !accepts_overwrite_;
     // What the image does not have counts as it stands, which nobody knows of such a copy.
     const bool may_go_on = !superblock_.is_consistent && !must_compare();
     before_ = is_whole ? BeforeResync::begin : may_go_on ? BeforeResync::go_on : BeforeResync::drop;
+    enter(Phase::preparing, "is being brought up to date by " + options_.peer);
+    if (!superblock_.is_consistent) return prepare_copy();
+    // Of an earlier resync something may be left that could not be removed then. From the moment
+    // when this copy is on record as half filled it would be taken for what this one keeps (M7).
+    call(ReplicaCall::forget_before);
+}
+
+void MirrorMachine::before_forgotten(const ReplicaNoticed& event) {
+    if (phase_ != Phase::preparing || !superblock_.is_consistent) return;
+    if (!event.status.ok()) return following_failed(event.what, event.is_suspect);
+    prepare_copy();
+}
+
+void MirrorMachine::prepare_copy() {
+    draw_incarnation();
     superblock_.is_consistent = false;
     superblock_.served_alone_unrecorded = false;
     // Given up by a person: it must not be refused again when the resync is interrupted.
     if (accepts_overwrite_) superblock_.histories.clear();
-    superblock_.epoch = message.value.epoch;
-    enter(Phase::preparing, "is being brought up to date by " + options_.peer);
+    superblock_.epoch = known_.epoch;
     store(AfterStore::follow);
 }
 

@@ -79,13 +79,14 @@ enum class ReplicaNotice : std::uint8_t {
     quiesced,           // nothing in flight, both nodes have synced (status)
     peer_stuck,         // an op has waited for the peer longer than `detect`
     volumes_synced,     // the target's copy is on stable storage (status)
+    before_forgotten,   // no state before a resync is kept any more, durably (status)
     restored,           // the state before a resync is back, and on stable storage (status)
 };
 struct ReplicaNoticed {
     ReplicaNotice notice = ReplicaNotice::local_failure;
     Status status;
     std::string what;
-    bool is_suspect = false;  // local_failure: the disk has failed, not only refused
+    bool is_suspect = false;  // a failure: of the disk, which has not only refused
 };
 enum class ServiceNotice : std::uint8_t {
     mounted,              // the mode asked for last (generation) is shown (status)
@@ -140,6 +141,7 @@ enum class ReplicaCall : std::uint8_t {
     begin_attaching,
     finish_attaching_in,
     finish_attaching_out,
+    forget_before,
     begin_following,
     promote_to_secondary,
     restore_before,

@@ -170,6 +170,8 @@ void MirrorNode::act(const CallReplica& action) {
             return replica.finish_attaching(true);
         case ReplicaCall::finish_attaching_out:
             return replica.finish_attaching(false);
+        case ReplicaCall::forget_before:
+            return replica.forget_before();
         case ReplicaCall::begin_following:
             if (link_) replica.begin_following(std::move(link_), action.copy);
             return;

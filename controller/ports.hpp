@@ -52,6 +52,10 @@ class ReplicaPort {
     virtual void begin_attaching() noexcept = 0;
     // true: primary, or held when the session is gone. false: alone; ops in flight are answered.
     virtual void finish_attaching(bool peer_in_set) noexcept = 0;
+    // Role idle. Nothing of this copy is kept any more for restore_before(); then
+    // `before_forgotten`, with an error where something may be found again after a restart. stop()
+    // ends it.
+    virtual void forget_before() noexcept = 0;
     // Takes the link and a resync target on it. Role idle.
     virtual void begin_following(std::unique_ptr<PeerLink> link,
                                  const CopyToFill& copy) noexcept = 0;

@@ -5,6 +5,7 @@
 #include "resync/target.hpp"
 #include "resync/verify_target.hpp"
 
+#include <tuple>
 #include <utility>
 
 namespace gemel {
@@ -24,7 +25,9 @@ EngineReplica::~EngineReplica() = default;
 void EngineReplica::begin_alone(std::uint64_t epoch) noexcept {
     // Unless this service goes on, all that is known of a difference is in the intents.
     if (replica_.role() != ReplicaRole::held) memory_ = {};
-    before_.drop();  // this copy is the one that counts from here on
+    // This copy is the one that counts from here on. What can't be removed goes before the next
+    // resync of it.
+    std::ignore = before_.drop();
     replica_.begin_alone(epoch);
 }
 
@@ -60,6 +63,20 @@ void EngineReplica::pause_resync(bool paused) noexcept {
     replica_.wake_resync();
 }
 
+void EngineReplica::forget_before() noexcept {
+    const Status dropped = before_.drop();
+    loop_.post([this, service = service_, dropped] {
+        if (service != service_) return;
+        ReplicaNoticed forgotten{ReplicaNotice::before_forgotten, dropped, {}, false};
+        if (!dropped.ok()) {
+            forgotten.what = "what was kept from before an earlier resync can't be removed: " +
+                             dropped.to_string();
+            forgotten.is_suspect = is_disk_failure(dropped);
+        }
+        events_->on_replica(forgotten);
+    });
+}
+
 void EngineReplica::begin_following(std::unique_ptr<PeerLink> link,
                                     const CopyToFill& copy) noexcept {
     replica_.begin_following(std::move(link), true);
@@ -80,7 +97,11 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link,
         });
         return;
     }
-    copy.before == BeforeResync::drop ? before_.drop() : before_.go_on();
+    if (copy.before == BeforeResync::go_on) {
+        before_.go_on();
+    } else {
+        std::ignore = before_.drop();  // what it could not remove, keep() tells
+    }
     started.start();
 }
 

@@ -42,6 +42,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     void compare_everything() noexcept override;
     void begin_attaching() noexcept override;
     void finish_attaching(bool peer_in_set) noexcept override;
+    void forget_before() noexcept override;
     void begin_following(std::unique_ptr<PeerLink> link, const CopyToFill& copy) noexcept override;
     void promote_to_secondary() noexcept override;
     void restore_before() noexcept override;

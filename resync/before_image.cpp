@@ -65,7 +65,7 @@ Status BeforeImage::find_part(Part& part) noexcept {
 // What is only in memory yet could be gone after a power cut, though the resync never touched it.
 void BeforeImage::begin(Replica& replica, std::function<void()> begun) noexcept {
     trouble_ = "the volumes are being synced first";
-    drop();
+    std::ignore = drop();
     is_beginning_ = true;
     replica.sync_everything(
         [this, alive = alive_, beginning = beginning_, begun = std::move(begun)](Status synced) {
@@ -102,18 +102,18 @@ Status BeforeImage::begin_part(Part& part) noexcept {
 }
 
 // Though nothing is known to be kept, something may be there that could not be read.
-void BeforeImage::drop() noexcept {
+Status BeforeImage::drop() noexcept {
     is_kept_ = is_beginning_ = false;
     ++beginning_;
-    invalidate();
+    return invalidate();
 }
 
 void BeforeImage::go_on() noexcept {
-    if (!is_kept_) drop();
+    if (!is_kept_) std::ignore = drop();
 }
 
 void BeforeImage::end() noexcept {
-    if (is_kept_) drop();
+    if (is_kept_) std::ignore = drop();
     for (const Part& part : parts_) {
         if (part.directory == nullptr) continue;
         const Status discarded = part.directory->discard_detached();
@@ -124,12 +124,14 @@ void BeforeImage::end() noexcept {
 }
 
 // First what makes it an image, durably; then the clones, which may be many.
-void BeforeImage::invalidate() noexcept {
+Status BeforeImage::invalidate() noexcept {
     cancel_restore();
     stuck_ = Status();
-    const auto removed = [this](Status status) {
+    Status first;
+    const auto removed = [&](Status status) {
         report(status, "what was kept from before a resync can't be removed");
         if (status.ok()) return;
+        if (first.ok()) first = status;
         // This copy has failed as if its disk had: what it is can't be told any more.
         stuck_ = as_disk_failure(status);
         trouble_ = "what was kept before can't be removed: " + status.to_string();
@@ -148,6 +150,7 @@ void BeforeImage::invalidate() noexcept {
         removed(status);
     }
     remove_clones();
+    return first;
 }
 
 void BeforeImage::remove_clones() noexcept {
@@ -184,7 +187,7 @@ void BeforeImage::give_up(Status status) noexcept {
         report(status, "the state before a resync can't be kept");
     }
     is_kept_ = false;
-    invalidate();
+    std::ignore = invalidate();
 }
 
 Status BeforeImage::keep(std::uint16_t volume, ObjectId object) noexcept {

@@ -56,8 +56,9 @@ class BeforeImage {
     // Another session of an interrupted resync begins: what is kept is kept on; where nothing is,
     // nothing may be left, either, that could not be read.
     void go_on() noexcept;
-    // Nothing is kept any more, durably; the space comes back in the background.
-    void drop() noexcept;
+    // Nothing is kept any more, durably; the space comes back in the background. An error: it may
+    // be found again after a restart, and until it is removed nothing may be changed (keep()).
+    Status drop() noexcept;
     // drop() when the copy is complete: what the resync took out of the trees, which stays in
     // detached/ for as long as something is kept, goes for good. It may be much, and the node is in
     // sync: in the background.
@@ -102,7 +103,7 @@ class BeforeImage {
     Status check(Status saved) noexcept;
     void give_up(Status status) noexcept;
     void report(Status status, const char* what) noexcept;
-    void invalidate() noexcept;
+    Status invalidate() noexcept;
     void remove_clones() noexcept;
 
     Loop& loop_;

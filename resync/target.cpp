@@ -6,6 +6,7 @@
 #include "engine/base/probe.hpp"
 #include "engine/mirror/messages.hpp"
 
+#include <tuple>
 #include <utility>
 
 namespace gemel {
@@ -145,7 +146,7 @@ Status ResyncTarget::on_plan(Bytes payload) noexcept {
     for (std::uint16_t i = 0; i < replica_.volume_count(); ++i) {
         if (plan->volumes[i].id == replica_.volume(i).id()) continue;
         GEMEL_PROBE("resync: the target becomes part of the source's volume");
-        if (options_.before != nullptr) options_.before->drop();  // its ids are void
+        if (options_.before != nullptr) std::ignore = options_.before->drop();  // its ids are void
         const Status adopted = replica_.volume(i).adopt_volume_id(plan->volumes[i].id);
         if (adopted.ok()) continue;
         fail(adopted, "the volume's identity could not be stored");

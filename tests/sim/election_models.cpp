@@ -201,6 +201,11 @@ void ModelReplica::begin_following(std::unique_ptr<PeerLink> link, const CopyToF
     }
 }
 
+void ModelReplica::forget_before() noexcept {
+    if (role_ != ReplicaRole::idle) world_.broke("forget_before in another role");
+    loop_.post([this] { notify(ReplicaNotice::before_forgotten); });
+}
+
 void ModelReplica::restore_before() noexcept { world_.broke("a state that it does not keep"); }
 
 void ModelReplica::promote_to_secondary() noexcept {

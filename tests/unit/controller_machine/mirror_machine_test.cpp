@@ -103,6 +103,7 @@ class MachineTest : public testing::Test {
         }
         give(SuperblockStored{ticket, {}});
     }
+    void forgotten() { give(ReplicaNoticed{ReplicaNotice::before_forgotten, {}, {}}); }
     void mounted() {
         std::uint64_t generation = 0;
         for (const MirrorAction& action : log) {
@@ -333,6 +334,7 @@ TEST_F(MachineTest, SecondaryClosesTheSessionBeforeItTakesOver) {
     start(recorded(5, "beta", {{"beta", kBetas}}));
     give(SessionUp{});
     give(follow_beta(5));
+    forgotten();
     const Superblock target = only<StoreSuperblock>().superblock;
     EXPECT_FALSE(target.is_consistent);
     EXPECT_NE(target.incarnation.number, kAlphas.number);
@@ -506,6 +508,34 @@ TEST_F(MachineTest, KeepsNoStateOfACopyThatMustBeCompared) {
     }
 }
 
+// It would be taken for the state before the resync that begins now.
+TEST_F(MachineTest, CopyIsNotOnRecordAsHalfFilledWhileSomethingOlderIsKept) {
+    start(recorded(5, "beta", {{"beta", kBetas}}));
+    give(SessionUp{});
+    give(follow_beta(5));
+    EXPECT_TRUE(called(ReplicaCall::forget_before));
+    EXPECT_TRUE(all<StoreSuperblock>().empty());
+    give(ReplicaNoticed{ReplicaNotice::before_forgotten, Status::from_errno(EIO), "EIO", true});
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.is_consistent);
+    EXPECT_TRUE(only<StoreSuperblock>().superblock.volumes[0].must_compare);
+    EXPECT_EQ(machine->state(), MirrorState::wait);
+    stored();
+    // It is tried again later.
+    give(TimerFired{MirrorTimer::rejoin});
+    give(SessionUp{});
+    give(follow_beta(5));
+    EXPECT_TRUE(called(ReplicaCall::forget_before));
+    give(SessionLost{"reset"});
+    forgotten();
+    EXPECT_TRUE(all<StoreSuperblock>().empty()) << "late";
+    give(SessionUp{});
+    give(follow_beta(5));
+    forgotten();
+    EXPECT_FALSE(only<StoreSuperblock>().superblock.is_consistent);
+    stored();
+    EXPECT_TRUE(called(ReplicaCall::begin_following));
+}
+
 TEST_F(MachineTest, CopyThatCannotGoBackStaysHalfFilled) {
     superblock.is_consistent = false;
     start(recorded(6, "beta", {{"beta", kBetas}}));
@@ -677,6 +707,7 @@ TEST_F(HistoriesTest, OfACopyThatAPersonGaveUpAreDroppedBeforeItIsTouched) {
     EXPECT_EQ(only<SendControl>().message.kind, ControlKind::decline);
     give(CommandGiven{Command::resync_full, 4});
     give(follow);
+    forgotten();
     EXPECT_TRUE(only<StoreSuperblock>().superblock.histories.empty());
 }
 

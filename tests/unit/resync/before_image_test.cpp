@@ -183,7 +183,7 @@ TEST_F(BeforeImageTest, BringsTheLastConsistentStateBackWhereverTheResyncEnds) {
             expect_same(then_, named_tree_of(*b_), "restored");
         }
         // It is an old copy, of which nothing is known, and becomes a good one again.
-        image_->drop();
+        EXPECT_TRUE(image_->drop().ok());
         connect(!is_through_);
         ASSERT_TRUE(finish());
         expect_equal();
@@ -321,6 +321,22 @@ TEST_F(BeforeImageTest, IsGoneWhenItCouldNotBeReadInBetween) {
     image_.reset();
     look();
     EXPECT_FALSE(image_->is_kept());
+}
+
+TEST_F(BeforeImageTest, SaysWhenItMayBeFoundAgain) {
+    begin_apart(6);
+    sim::ScriptedFaults faults;
+    faults.add({sim::VfsCall::unlink, nullptr, 0, 1, {EDQUOT}});
+    b_->node.set_fault_policy(&faults);
+    EXPECT_TRUE(image_->drop().is_errno(EDQUOT));
+    EXPECT_FALSE(image_->is_kept());
+    EXPECT_FALSE(image_->keep(0, kRootObject).ok());
+    look();
+    EXPECT_TRUE(image_->is_kept());
+    EXPECT_TRUE(image_->drop().ok());
+    look();
+    EXPECT_FALSE(image_->is_kept());
+    b_->node.set_fault_policy(nullptr);
 }
 
 TEST_F(BeforeImageTest, LeavesNothingBehindWhenTheCopyIsComplete) {
