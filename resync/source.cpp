@@ -103,9 +103,11 @@ void ResyncSource::work() noexcept {
 bool ResyncSource::step() noexcept {
     if (want_step()) return true;
     for (std::uint16_t volume = 0; volume < volumes_.size(); ++volume) {
-        const bool crowded = !scan_.active && map(volume).object_count() > kMarkedObjectsMax;
+        const bool crowded = !scan_.active && contents_done_ < contents_wanted_ &&
+                             map(volume).object_count() > kMarkedObjectsMax;
         const bool ripe = volumes_[volume].fresh.size() >= kFreshWaitingMax;
-        if ((crowded || ripe) && object_step(volume)) return true;
+        if (ripe && fresh_step(volume)) return true;
+        if (crowded && object_step(volume)) return true;
         if (state_ != State::working) return false;
         const bool has_names = replica_.volume(volume).as_directory() != nullptr;
         if (has_names && names_step(volume)) return true;

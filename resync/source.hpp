@@ -19,6 +19,7 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -35,8 +36,9 @@ class ResyncSource final : public ResyncParty {
     static constexpr std::size_t kTurnSteps = 512;
     // Requests of applications that wait go first for so many turns in a row.
     static constexpr unsigned kYieldsMax = 4;
-    // More marked objects than this: their content goes before further names, so that a walk over
-    // everything does not fill the memory.
+    // More marked objects than this: the content of as many objects as the last listing had goes
+    // before the next one, so that a walk over everything does not fill the memory. Not all
+    // content: applications may make more of it than goes as long as there are names to be listed.
     static constexpr std::size_t kMarkedObjectsMax = 20'000;
     // So many small new files wait for their content to come from the disk, their descriptors still
     // open, while further ones are sent.
@@ -94,8 +96,9 @@ class ResyncSource final : public ResyncParty {
         ObjectId names_cursor, object_cursor;
         // Sent with `make` and not answered: whether it needs checks is not known yet.
         std::unordered_set<ObjectId, ObjectIdHash> made;
-        // Made there just now, or small and expected to be: its content is sent without a check.
-        std::unordered_set<ObjectId, ObjectIdHash> fresh;
+        // Made there just now, or small and expected to be: its content is sent without a check. In
+        // the order in which it is fetched from the disk. Some may be gone, or clean, by now.
+        std::set<ObjectId> fresh;
         bool begin_full = false;
     };
     // source_session.cpp
@@ -138,6 +141,7 @@ class ResyncSource final : public ResyncParty {
 
     // source_objects.cpp
     bool object_step(std::uint16_t volume) noexcept;
+    bool fresh_step(std::uint16_t volume) noexcept;
     bool object_work(std::uint16_t volume, ObjectId object) noexcept;
     void send_object(std::uint16_t volume, ObjectId object, ObjectId parent,
                      std::string_view name) noexcept;
@@ -190,9 +194,11 @@ class ResyncSource final : public ResyncParty {
     std::uint64_t turn_ = 0;
     std::size_t turn_bytes_ = 0, turn_steps_ = 0;
     std::size_t turn_bytes_max_ = 0;
-    std::uint64_t turn_sent_ = 0;  // of turn_bytes_, what was put into the stream
-    unsigned yields_ = 0;          // in a row
-    bool expects_new_ = false;     // the last object made there had no older copy
+    std::uint64_t contents_done_ = 0;    // objects whose content became clean
+    std::uint64_t contents_wanted_ = 0;  // so many of them before the next listing, if crowded
+    std::uint64_t turn_sent_ = 0;        // of turn_bytes_, what was put into the stream
+    unsigned yields_ = 0;                // in a row
+    bool expects_new_ = false;           // the last object made there had no older copy
     Timer pace_timer_;
     bool scheduled_ = false;
     bool reporting_ = false;

@@ -175,6 +175,7 @@ void ResyncSource::send_listing() noexcept {
     }
     flush(true);
     map(scan_.volume).clear_names(scan_.directory);
+    contents_wanted_ = contents_done_ + scan_.children.size();
 }
 
 }  // namespace gemel

@@ -68,6 +68,19 @@ bool ResyncSource::object_step(std::uint16_t volume) noexcept {
     return false;
 }
 
+// Content of one of the fresh objects alone: with the others', of which applications may make ever
+// more dirty as long as names are, names would never have their turn.
+bool ResyncSource::fresh_step(std::uint16_t volume) noexcept {
+    std::set<ObjectId>& fresh = volumes_[volume].fresh;
+    while (!fresh.empty()) {
+        const ObjectId object = *fresh.begin();
+        const bool is_there = !map(volume).is_absent(object);
+        if (is_there && map(volume).any_content_dirty(object)) return object_work(volume, object);
+        fresh.erase(fresh.begin());
+    }
+    return false;
+}
+
 // One step for the object; false when there is none now.
 bool ResyncSource::object_work(std::uint16_t volume, ObjectId object) noexcept {
     DirtyMap& dirty = map(volume);
@@ -133,7 +146,11 @@ void ResyncSource::send_object(std::uint16_t volume, ObjectId object, ObjectId p
     } else {
         // A wrong guess costs at most so many bytes: the target writes what it had.
         const bool is_fresh = expects_new_ && item.attributes.stat.size <= kSmallRange;
-        (is_fresh ? volumes_[volume].fresh : volumes_[volume].made).insert(object);
+        if (is_fresh) {
+            volumes_[volume].fresh.insert(object);
+        } else {
+            volumes_[volume].made.insert(object);
+        }
         const Result<Fd> fd = replica_.volume(volume).data_fd(object);
         if (fd.ok()) read_ahead_.expect_file(fd.value(), item.attributes.stat.size);
     }
@@ -202,7 +219,9 @@ void ResyncSource::clear_content(std::uint16_t volume, ObjectId object, DirtyRan
                                  std::uint64_t size) noexcept {
     const std::uint64_t end = range.end >= size ? kEnd : round_up(range.end, kDirtyUnit);
     map(volume).clear_content(object, range.begin, end);
-    if (!map(volume).any_content_dirty(object)) volumes_[volume].fresh.erase(object);
+    if (map(volume).any_content_dirty(object)) return;
+    volumes_[volume].fresh.erase(object);
+    ++contents_done_;
 }
 
 bool ResyncSource::small_step(std::uint16_t volume, ObjectId object, const FileStat& stat,
