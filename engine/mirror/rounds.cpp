@@ -72,6 +72,11 @@ Status Rounds::on_round_synced(Bytes payload) noexcept {
     return Status();
 }
 
+void Rounds::on_peer_joined() noexcept {
+    quiet_ticks_ = 0;
+    run_now([](Status) {});
+}
+
 void Rounds::on_peer_gone() noexcept {
     if (number_ == 0 || !with_peer_) return;
     with_peer_ = false;

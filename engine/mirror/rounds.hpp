@@ -22,9 +22,10 @@ class Rounds {
     // One round now, whatever the interval; `done` when it is durable on every node that counts.
     void run_now(std::function<void(Status)> done) noexcept;
     Status on_round_synced(Bytes payload) noexcept;
-    // A peer has joined that holds intents of its resync: they have to run out even if nothing
-    // changes any more, or its next restart would have all of it compared again.
-    void on_peer_joined() noexcept { quiet_ticks_ = 0; }
+    // A peer has joined that holds intents of its resync: all of it would be compared again after
+    // its next crash. What only the resync touched goes with the round that begins here; the others
+    // have to run out even if nothing changes any more.
+    void on_peer_joined() noexcept;
     // The peer does not take part any more: a running round ends without clearing anything.
     void on_peer_gone() noexcept;
 

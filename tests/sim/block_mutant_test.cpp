@@ -12,7 +12,7 @@
 namespace gemel::sim {
 namespace {
 
-enum class Faults : unsigned char { single, two };
+enum class Faults : unsigned char { single, two, refusals };
 
 struct Case {
     const char* name;
@@ -23,7 +23,29 @@ struct Case {
     std::uint64_t seeds_max;
 };
 
+// The serving node's disk has no space, time and again.
+class Refusals final : public WithBlock<SingleFaults> {
+   public:
+    using WithBlock::WithBlock;
+
+   private:
+    std::string misfortune() override {
+        for (int i = 0; i < 4; ++i) {
+            run_for(random_time(1, 800));
+            const bool is_alpha = cluster_.serving() == &cluster_.mounts[Cluster::kAlpha];
+            begin_disk_fault(
+                is_alpha ? Cluster::kAlpha : Cluster::kBeta,
+                prng().one_in(2) ? DiskFault::Kind::quota : DiskFault::Kind::full_data);
+            run_for(random_time(1, 3000));
+            end_faults();
+            if (!heal()) return failure("did not heal");
+        }
+        return {};
+    }
+};
+
 std::string run(const Case& test, std::uint64_t seed) {
+    if (test.faults == Faults::refusals) return Refusals(seed, test.answers_early).run();
     if (test.faults == Faults::single) {
         return WithBlock<SingleFaults>(seed, test.answers_early, test.mutant).run();
     }
@@ -55,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"flush_early", Mutant::flush_early, BlockMutant::none, Faults::single, true, 100},
         Case{"grow_early", Mutant::grow_early, BlockMutant::none, Faults::single, false, 30},
         Case{"claim_at_once", Mutant::none, BlockMutant::claim_at_once, Faults::two, false, 100},
-        Case{"mend_at_once", Mutant::none, BlockMutant::mend_at_once, Faults::single, false, 400},
+        Case{"mend_at_once", Mutant::none, BlockMutant::mend_at_once, Faults::refusals, false, 200},
         Case{"flush_elsewhere", Mutant::none, BlockMutant::flush_elsewhere, Faults::two, false,
              100}),
     [](const auto& test) { return std::string(test.param.name); });

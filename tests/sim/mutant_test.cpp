@@ -11,7 +11,7 @@
 namespace gemel::sim {
 namespace {
 
-enum class Faults : unsigned char { single, two };
+enum class Faults : unsigned char { single, two, power };
 
 struct Case {
     const char* name;
@@ -20,7 +20,27 @@ struct Case {
     std::uint64_t seeds_max;
 };
 
+// The power of the node that does not serve fails, time and again.
+class PowerCuts final : public SingleFaults {
+   public:
+    using SingleFaults::SingleFaults;
+
+   private:
+    std::string misfortune() override {
+        for (int i = 0; i < 6; ++i) {
+            run_for(random_time(100, 3000));
+            const bool is_alpha = cluster_.serving() == &cluster_.mounts[Cluster::kAlpha];
+            power_cut(is_alpha ? Cluster::kBeta : Cluster::kAlpha);
+            run_for(random_time(1, 500));
+            end_faults();
+            if (!heal()) return failure("did not heal");
+        }
+        return {};
+    }
+};
+
 std::string run(const Case& test, std::uint64_t seed) {
+    if (test.faults == Faults::power) return PowerCuts(seed, test.mutant).run();
     if (test.faults == Faults::single) return SingleFaults(seed, test.mutant).run();
     return DoubleFaults(seed, test.mutant).run();
 }
@@ -42,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
     Engines, ClusterMutant,
     testing::Values(Case{"acknowledge_early", Mutant::acknowledge_early, Faults::single, 100},
                     Case{"forget_intents", Mutant::forget_intents, Faults::single, 100},
-                    Case{"clear_before_sync", Mutant::clear_before_sync, Faults::single, 400},
+                    Case{"clear_before_sync", Mutant::clear_before_sync, Faults::power, 200},
                     Case{"ignore_failed_sync", Mutant::ignore_failed_sync, Faults::single, 100},
                     Case{"apply_out_of_order", Mutant::apply_out_of_order, Faults::single, 100},
                     Case{"skip_marking", Mutant::skip_marking, Faults::single, 100},

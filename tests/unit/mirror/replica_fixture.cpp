@@ -94,6 +94,11 @@ void ReplicaTest::become_primary() {
     attach();
     replica().begin_attaching();
     replica().finish_attaching(true);
+    // The round that begins with it.
+    world_->run_for(Duration::milliseconds(5));
+    receive_number(FrameType::round_synced, decode_number(session_->sent.back().payload).value());
+    world_->run_for(Duration::milliseconds(5));
+    session_->sent.clear();
 }
 
 void ReplicaTest::become_secondary(bool as_target) {

@@ -413,7 +413,7 @@ TEST_F(ServingTest, AloneNoIntentIsCleared) {
 
 TEST_F(ServingTest, ARoundThatLosesItsPeerClearsNothing) {
     become_primary();
-    run_rounds(30);
+    run_rounds(29);
     const std::size_t live = side_->intents->live_count();
     ASSERT_GT(live, 0U);
     const std::size_t rounds = session_->count(FrameType::round);
@@ -436,6 +436,9 @@ TEST_F(ServingTest, ARoundThatFailsHereClearsNothingAndIsTold) {
 
 TEST_F(ServingTest, QuiesceWaitsForEverythingAndHoldsWhatIsNew) {
     become_primary();
+    world_->run_for(Duration::milliseconds(500));
+    run_rounds(1);  // the next one is far
+    session_->sent.clear();
     submit_write(file_, 0, "one");
     settle();
     bool quiesced = false;
@@ -460,6 +463,8 @@ TEST_F(ServingTest, QuiesceWaitsForEverythingAndHoldsWhatIsNew) {
 
 TEST_F(ServingTest, HowLongThePeerIsWaitedForIsKnown) {
     submit_write(file_, 0, "one");
+    settle();
+    dirty() = DirtyMap();
     become_primary();
     EXPECT_EQ(replica().waiting_for_peer(), Duration());
     submit_write(file_, 0, "one");
