@@ -412,6 +412,7 @@ TEST_F(BeforeImageTest, LeavesNothingInTheWayWhenThePowerGoesWhileItEnds) {
         image_->end();
         world_->run_for(Duration::seconds(1));
         image_.reset();
+        before_ = nullptr;
         if (!b_->node.has_process()) {
             ++died;
             b_->close();
