@@ -16,6 +16,7 @@ EngineReplica::EngineReplica(Loop& loop, LogSink& log, IntentLog& intents,
     : loop_(loop),
       log_(log),
       replica_(loop, log, intents, volumes, *this, options),
+      read_ahead_(loop, replica_),
       before_(loop, log, volumes, [this](Status reason, const std::string& what) {
           replica_.fail_locally(reason, what);
       }) {}
@@ -37,8 +38,8 @@ void EngineReplica::attach_target(std::unique_ptr<PeerLink> link, bool full_comp
     replica_.attach_target(std::move(link));
     ResyncSource::Options options;
     options.full = full_compare;
-    replica_.set_resync_party(
-        std::make_unique<ResyncSource>(loop_, log_, replica_, memory_, progress_, pacer_, options));
+    replica_.set_resync_party(std::make_unique<ResyncSource>(
+        loop_, log_, replica_, memory_, progress_, pacer_, read_ahead_, options));
 }
 
 void EngineReplica::compare_everything() noexcept { replica_.require_full_compare(); }
@@ -85,7 +86,8 @@ void EngineReplica::begin_following(std::unique_ptr<PeerLink> link,
     options.comparison = copy.comparison;
     options.distrusts_cache = copy.is_suspect;
     options.before = &before_;
-    auto target = std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, options);
+    auto target =
+        std::make_unique<ResyncTarget>(loop_, log_, replica_, progress_, read_ahead_, options);
     ResyncTarget& started = *target;
     replica_.set_resync_party(std::move(target));
     replica_.set_verify_party(std::make_unique<VerifyTarget>(loop_, replica_));

@@ -9,6 +9,7 @@
 #include "resync/before_image.hpp"
 #include "resync/pacer.hpp"
 #include "resync/progress.hpp"
+#include "resync/read_ahead.hpp"
 
 #include <memory>
 
@@ -71,6 +72,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     ResyncMemory memory_;
     ResyncProgress progress_;
     ResyncPacer pacer_;
+    ReadAhead read_ahead_;
     BeforeImage before_;
     std::uint64_t service_ = 0;  // grows with every stop: late callbacks of before are not told
 };

@@ -7,7 +7,7 @@
 namespace gemel {
 
 ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
-                           ResyncProgress& progress, ResyncPacer& pacer,
+                           ResyncProgress& progress, ResyncPacer& pacer, ReadAhead& read_ahead,
                            const Options& options) noexcept
     : loop_(loop),
       log_(log),
@@ -18,10 +18,11 @@ ResyncSource::ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMem
       options_(options),
       volumes_(replica.volume_count()),
       pace_timer_(loop, [this] { schedule(); }),
-      read_ahead_(loop.vfs(), replica) {
+      read_ahead_(read_ahead) {
     memory_.full_begun.resize(replica.volume_count());
     progress_ = ResyncProgress();
     pacer_.begin();
+    read_ahead_.begin();
 }
 
 ResyncSource::~ResyncSource() {

@@ -44,9 +44,10 @@ class ResyncSource final : public ResyncParty {
     // open, while further ones are sent.
     static constexpr std::size_t kFreshWaitingMax = 256;
 
-    // Requires: all references outlive it; a session is attached.
+    // Requires: all references outlive it, read_ahead is the replica's; a session is attached.
     ResyncSource(Loop& loop, LogSink& log, Replica& replica, ResyncMemory& memory,
-                 ResyncProgress& progress, ResyncPacer& pacer, const Options& options) noexcept;
+                 ResyncProgress& progress, ResyncPacer& pacer, ReadAhead& read_ahead,
+                 const Options& options) noexcept;
     ~ResyncSource() override;
 
     Status intents_of(FrameType, Bytes, IntentSet&) noexcept override { return Status(); }
@@ -204,7 +205,7 @@ class ResyncSource final : public ResyncParty {
     bool reporting_ = false;
     Chunk chunk_;
     AlignedBuffer pieces_data_;
-    ReadAhead read_ahead_;
+    ReadAhead& read_ahead_;
     ByteBuffer frame_;
     ResyncRate rate_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is posted

@@ -253,7 +253,6 @@ bool ResyncSource::small_step(std::uint16_t volume, ObjectId object, const FileS
 // The first dirty range: small ones, a stretch without data, a chunk, or what lies behind the end
 // of the file.
 bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept {
-    read_ahead_.give_back();
     const DirtyRange range = map(volume).find(object)->content.first_behind(0);
     const bool is_fresh = volumes_[volume].fresh.contains(object);
     const Result<Attributes> now = replica_.volume(volume).attributes(object);

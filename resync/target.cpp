@@ -12,14 +12,15 @@
 namespace gemel {
 
 ResyncTarget::ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
-                           const Options& options) noexcept
+                           ReadAhead& read_ahead, const Options& options) noexcept
     : loop_(loop),
       log_(log),
       replica_(replica),
       progress_(progress),
       options_(options),
-      read_ahead_(loop.vfs(), replica) {
+      read_ahead_(read_ahead) {
     progress_ = ResyncProgress();
+    read_ahead_.begin();
 }
 
 ResyncTarget::~ResyncTarget() {

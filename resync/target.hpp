@@ -35,9 +35,9 @@ class ResyncTarget final : public ResyncParty {
         // Gets what is about to be changed; none: nothing is kept.
         BeforeImage* before = nullptr;
     };
-    // Requires: all references outlive it.
+    // Requires: all references outlive it, read_ahead is the replica's.
     ResyncTarget(Loop& loop, LogSink& log, Replica& replica, ResyncProgress& progress,
-                 const Options& options) noexcept;
+                 ReadAhead& read_ahead, const Options& options) noexcept;
     ~ResyncTarget() override;
 
     // Sends what the source begins with. Requires: the replica has a session; called once.
@@ -117,7 +117,7 @@ class ResyncTarget final : public ResyncParty {
     Listing listing_;
     Parts parts_;
     Chunk chunk_;
-    ReadAhead read_ahead_;
+    ReadAhead& read_ahead_;
     ByteBuffer frame_;
     ByteBuffer answers_;  // of this turn
     ResyncRate rate_;

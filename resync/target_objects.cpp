@@ -119,7 +119,6 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
     Volume& target = volume(item->head);
-    read_ahead_.give_back();
     if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);
@@ -162,7 +161,6 @@ Status ResyncTarget::on_content(Bytes payload) noexcept {
     GEMEL_TRY(take_number(item->head));
     note_progress(item->head);
     Volume& target = volume(item->head);
-    read_ahead_.give_back();
     if (!is_inside(target, item->offset, item->size)) return Status(Code::corrupt);
     if (!target.exists(item->head.object)) {
         answer(item->head.number, Verdict::missing);

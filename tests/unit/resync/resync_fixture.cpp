@@ -142,10 +142,12 @@ void Side::open(const Uuid& volume) {
     intents = std::move(log).value();
     replica =
         std::make_unique<Replica>(*loop, node.log(), *intents, volumes, *this, replica_options);
+    read_ahead = std::make_unique<ReadAhead>(*loop, *replica);
 }
 
 void Side::close() {
     replica.reset();
+    read_ahead.reset();
     intents.reset();
     volumes.clear();
 }
@@ -188,12 +190,12 @@ void ResyncTest::connect(bool full, bool must_compare) {
     wire_ = std::make_shared<Wire>(*world_, Duration::milliseconds(2), wire_delay_min_);
     a_->complete = a_->lost = b_->lost = false;
     a_->replica->attach_target(std::make_unique<WireEnd>(wire_, 0));
-    a_->replica->set_resync_party(
-        std::make_unique<ResyncSource>(*a_->loop, a_->node.log(), *a_->replica, memory_,
-                                       a_->progress, pacer_, ResyncSource::Options{full}));
+    a_->replica->set_resync_party(std::make_unique<ResyncSource>(
+        *a_->loop, a_->node.log(), *a_->replica, memory_, a_->progress, pacer_, *a_->read_ahead,
+        ResyncSource::Options{full}));
     b_->replica->begin_following(std::make_unique<WireEnd>(wire_, 1), true);
     auto target = std::make_unique<ResyncTarget>(
-        *b_->loop, b_->node.log(), *b_->replica, b_->progress,
+        *b_->loop, b_->node.log(), *b_->replica, b_->progress, *b_->read_ahead,
         ResyncTarget::Options{must_compare, comparison_, false, before_});
     target->start();
     b_->replica->set_resync_party(std::move(target));

@@ -122,6 +122,7 @@ class Side final : public ReplicaEvents {
     std::vector<std::unique_ptr<Volume>> volumes;
     std::unique_ptr<IntentLog> intents;
     std::unique_ptr<Replica> replica;
+    std::unique_ptr<ReadAhead> read_ahead;
     ResyncProgress progress;
     std::vector<std::string> failures, peer_failures;
     bool complete = false, lost = false;
