@@ -4,7 +4,10 @@
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
 
+#include <cerrno>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace gemel {
@@ -30,7 +33,14 @@ Result<std::unique_ptr<SessionAcceptor>> SessionAcceptor::listen(
     SessionHandler& handler) noexcept {
     std::unique_ptr<SessionAcceptor> acceptor(
         new SessionAcceptor(loop, log, identities, options, handler));
+    constexpr Duration kPause = Duration::milliseconds(20);
     auto listener = loop.network().listen(options.local, *acceptor);
+    Duration waited;
+    while (listener.status().is_errno(EADDRINUSE) && waited < options.patience) {
+        std::this_thread::sleep_for(std::chrono::nanoseconds(kPause.ns));
+        waited = waited + kPause;
+        listener = loop.network().listen(options.local, *acceptor);
+    }
     if (!listener.ok()) return listener.status();
     acceptor->listener_ = std::move(listener).value();
     return acceptor;

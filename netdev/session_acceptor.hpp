@@ -33,7 +33,12 @@ class SessionAcceptor final : private ListenerHandler {
         SocketAddress local;
         Duration handshake_limit = Duration::seconds(5);
         std::size_t pending_max = 64;  // handshakes under way; beyond it the oldest is dropped
+        // So long listen() waits, blocking, for an address that is in use. The kernel closes the
+        // sockets of a ring on a thread of its own, some time after the end of a process that was
+        // killed: who starts at once still finds them there.
+        Duration patience;
     };
+    static constexpr Duration kPatienceAtStart = Duration::seconds(5);
 
     // Errors as Network::listen. Requires: all references outlive it, and `identities` are as
     // Handshake::accept wants them. `on_session` comes from the loop; the acceptor may be destroyed

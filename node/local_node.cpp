@@ -95,6 +95,7 @@ bool LocalNode::listen(std::string& why) {
     for (const SocketAddress& link : self_->links) {
         SessionAcceptor::Options options;
         options.local = link;
+        options.patience = SessionAcceptor::kPatienceAtStart;
         auto acceptor = SessionAcceptor::listen(loop_, log_, {&identity_, 1}, options, *this);
         if (!acceptor.ok()) {
             why = "can't listen on " + link.to_string() + ": " + acceptor.status().to_string();

@@ -54,6 +54,7 @@ bool WitnessDaemon::listen(std::string& why) {
         if (!addresses.insert(cluster.address).second) continue;
         SessionAcceptor::Options options;
         options.local = cluster.address;
+        options.patience = SessionAcceptor::kPatienceAtStart;
         auto acceptor = SessionAcceptor::listen(loop_, log_, identities_, options, *this);
         if (!acceptor.ok()) {
             why = "can't listen on " + cluster.address.to_string() + " for cluster '" +
