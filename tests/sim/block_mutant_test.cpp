@@ -23,44 +23,54 @@ struct Case {
     std::uint64_t seeds_max;
 };
 
-// The serving node's disk has no space, time and again.
-class Refusals final : public WithBlock<SingleFaults> {
+// One kind of fault alone, time and again.
+class Repeated : public WithBlock<SingleFaults> {
    public:
     using WithBlock::WithBlock;
 
    private:
-    std::string misfortune() override {
+    std::string misfortune() final {
         for (int i = 0; i < 4; ++i) {
             run_for(random_time(1, 800));
             const bool is_alpha = cluster_.serving() == &cluster_.mounts[Cluster::kAlpha];
-            begin_disk_fault(
-                is_alpha ? Cluster::kAlpha : Cluster::kBeta,
-                prng().one_in(2) ? DiskFault::Kind::quota : DiskFault::Kind::full_data);
-            run_for(random_time(1, 3000));
-            end_faults();
-            if (!heal()) return failure("did not heal");
+            if (is_alpha ? !heals(Cluster::kAlpha, Cluster::kBeta)
+                         : !heals(Cluster::kBeta, Cluster::kAlpha)) {
+                return failure("did not heal");
+            }
         }
         return {};
     }
+    virtual bool heals(std::size_t serving, std::size_t other) = 0;
 };
 
-// Changes are under way for long while the other node is brought up to date, time and again.
-class SlowDisks final : public WithBlock<SingleFaults> {
+// The serving node's disk has no space.
+class Refusals final : public Repeated {
    public:
-    using WithBlock::WithBlock;
+    using Repeated::Repeated;
 
    private:
-    std::string misfortune() override {
-        for (int i = 0; i < 4; ++i) {
-            run_for(random_time(1, 800));
-            const bool is_alpha = cluster_.serving() == &cluster_.mounts[Cluster::kAlpha];
-            cluster_.kill(is_alpha ? Cluster::kBeta : Cluster::kAlpha);
-            run_for(random_time(1, 1500));
-            begin_disk_fault(is_alpha ? Cluster::kAlpha : Cluster::kBeta, DiskFault::Kind::slow);
-            if (!heal()) return failure("did not heal");
-            end_faults();
-        }
-        return {};
+    bool heals(std::size_t serving, std::size_t) override {
+        const bool is_quota = prng().one_in(2);
+        begin_disk_fault(serving, is_quota ? DiskFault::Kind::quota : DiskFault::Kind::full_data);
+        run_for(random_time(1, 3000));
+        end_faults();
+        return heal();
+    }
+};
+
+// Changes are under way for long while the other node is brought up to date.
+class SlowDisks final : public Repeated {
+   public:
+    using Repeated::Repeated;
+
+   private:
+    bool heals(std::size_t serving, std::size_t other) override {
+        cluster_.kill(other);
+        run_for(random_time(1, 1500));
+        begin_disk_fault(serving, DiskFault::Kind::slow);
+        if (!heal()) return false;
+        end_faults();
+        return true;
     }
 };
 
