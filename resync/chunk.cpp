@@ -21,20 +21,71 @@ Status read_segment(Vfs& vfs, Fd file, std::uint64_t offset, MutableBytes buffer
     return Status();
 }
 
+bool is_zero(Bytes block) noexcept {
+    return block[0] == std::byte{0} &&
+           std::memcmp(block.data(), block.data() + 1, block.size() - 1) == 0;
+}
+
+// Calls visit(where in the chunk, content) for each block that holds data.
+template <typename Visit>
+void for_each_block(const Chunk& chunk, Visit visit) {
+    std::size_t from = 0;
+    for (const DataSegment& segment : chunk.segments) {
+        for (std::uint32_t begin = segment.begin; begin < segment.end;) {
+            const auto step = static_cast<std::uint32_t>(
+                std::min<std::uint64_t>(kChunkBlock, segment.end - begin));
+            visit(DataSegment{begin, begin + step}, Bytes(chunk.data).subspan(from, step));
+            from += step;
+            begin += step;
+        }
+    }
+}
+
+// Blocks of zeros for which `is_nothing` holds are no data any more.
+template <typename IsNothing>
+void drop_zeros(Chunk& chunk, IsNothing is_nothing) {
+    std::vector<DataSegment> kept;
+    std::size_t size = 0;
+    for_each_block(chunk, [&](DataSegment where, Bytes block) {
+        if (is_zero(block) && is_nothing(where)) return;
+        if (!kept.empty() && kept.back().end == where.begin) {
+            kept.back().end = where.end;
+        } else {
+            kept.push_back(where);
+        }
+        std::memmove(chunk.data.data() + size, block.data(), block.size());
+        size += block.size();
+    });
+    chunk.segments = std::move(kept);
+    chunk.data.resize(size);
+}
+
+// Zeros that are in the page cache only because somebody read what was never written.
+void drop_unwritten(Vfs& vfs, Fd file, Chunk& chunk) {
+    bool has_zeros = false;
+    for_each_block(chunk, [&](DataSegment, Bytes block) { has_zeros |= is_zero(block); });
+    if (!has_zeros) return;
+    const std::vector<FileRange> unwritten =
+        vfs.unwritten(file, {chunk.offset, chunk.offset + chunk.size});
+    if (unwritten.empty()) return;
+    drop_zeros(chunk, [&](DataSegment where) {
+        const std::uint64_t begin = chunk.offset + where.begin;
+        const std::uint64_t end = chunk.offset + where.end;
+        return std::any_of(unwritten.begin(), unwritten.end(), [&](const FileRange& range) {
+            return range.begin <= begin && end <= range.end;
+        });
+    });
+}
+
 }  // namespace
 
 Digest128 Chunk::digest() const { return digest_of(size, block_digests()); }
 
 std::vector<Digest128> Chunk::block_digests() const {
     std::vector<Digest128> blocks((size + kChunkBlock - 1) / kChunkBlock, kHoleDigest);
-    std::size_t from = 0;
-    for (const DataSegment& segment : segments) {
-        for (std::uint64_t begin = segment.begin; begin < segment.end; begin += kChunkBlock) {
-            const std::uint64_t step = std::min<std::uint64_t>(kChunkBlock, segment.end - begin);
-            blocks[begin / kChunkBlock] = digest128(Bytes(data).subspan(from, step));
-            from += step;
-        }
-    }
+    for_each_block(*this, [&](DataSegment where, Bytes block) {
+        blocks[where.begin / kChunkBlock] = digest128(block);
+    });
     return blocks;
 }
 
@@ -43,32 +94,8 @@ Digest128 digest_of(std::uint64_t size, std::span<const Digest128> blocks) noexc
     return digest128(std::as_bytes(blocks), size);
 }
 
-void Chunk::drop_zeros() {
-    std::vector<DataSegment> kept;
-    std::size_t from = 0;
-    std::size_t to = 0;
-    for (const DataSegment& segment : segments) {
-        for (std::uint32_t begin = segment.begin; begin < segment.end;) {
-            const auto step = static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(kChunkBlock, segment.end - begin));
-            const Bytes block = Bytes(data).subspan(from, step);
-            const bool is_zero = std::all_of(block.begin(), block.end(),
-                                             [](std::byte one) { return one == std::byte{0}; });
-            if (!is_zero) {
-                if (!kept.empty() && kept.back().end == begin) {
-                    kept.back().end += step;
-                } else {
-                    kept.push_back({begin, begin + step});
-                }
-                std::memmove(data.data() + to, block.data(), step);
-                to += step;
-            }
-            from += step;
-            begin += step;
-        }
-    }
-    segments = std::move(kept);
-    data.resize(to);
+Zeros zeros_of(Volume& volume) noexcept {
+    return volume.as_block() == nullptr ? Zeros::data : Zeros::nothing;
 }
 
 Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,
@@ -79,7 +106,7 @@ Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,
     return data.status();
 }
 
-Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size,
+Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size, Zeros zeros,
                   Chunk& chunk) noexcept {
     GEMEL_ASSERT(size > 0 && size <= kChunkSizeMax && offset % kChunkBlock == 0);
     chunk.offset = offset;
@@ -112,6 +139,11 @@ Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size,
         chunk.data.resize(old_size + (segment.end - segment.begin));
         GEMEL_TRY(read_segment(vfs, file, offset + segment.begin,
                                MutableBytes(chunk.data).subspan(old_size)));
+    }
+    if (zeros == Zeros::nothing) {
+        drop_zeros(chunk, [](DataSegment) { return true; });
+    } else {
+        drop_unwritten(vfs, file, chunk);
     }
     return Status();
 }

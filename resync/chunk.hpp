@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A piece of a file's content as it is compared and sent: which 4 KiB blocks hold data, and the
-// data. What the file system calls a hole (also an allocated range never written) and what lies
-// behind the end of the file is no data.
+// data. What the file system calls a hole (also an allocated range never written, cached or not)
+// and what lies behind the end of the file is no data.
 #pragma once
 
 #include "engine/base/aligned_buffer.hpp"
@@ -9,6 +9,7 @@
 #include "engine/base/checksum.hpp"
 #include "engine/base/status.hpp"
 #include "engine/io/vfs.hpp"
+#include "engine/store/volume.hpp"
 
 #include <cstdint>
 #include <span>
@@ -45,10 +46,14 @@ struct Chunk {
     [[nodiscard]] Digest128 digest() const;
     // Of each block, in order; kHoleDigest where there is no data.
     [[nodiscard]] std::vector<Digest128> block_digests() const;
-    // Blocks of zeros count as no data: what a disk has allocated is none of a block volume's
-    // content.
-    void drop_zeros();
 };
+
+// What a block of zeros is.
+enum class Zeros : std::uint8_t {
+    data,     // of a file: content, where it was written
+    nothing,  // of a block volume: what a disk has allocated is none of its content
+};
+Zeros zeros_of(Volume& volume) noexcept;
 
 // One digest for a piece of that size with these blocks: data and layout.
 Digest128 digest_of(std::uint64_t size, std::span<const Digest128> blocks) noexcept;
@@ -59,7 +64,7 @@ Result<std::uint64_t> next_data(Vfs& vfs, Fd file, std::uint64_t offset,
 
 // Reads [offset, offset + size) into `chunk`, whose buffers are reused.
 // Requires: 0 < size <= kChunkSizeMax, offset is a multiple of kChunkBlock.
-Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size,
+Status read_chunk(Vfs& vfs, Fd file, std::uint64_t offset, std::uint64_t size, Zeros zeros,
                   Chunk& chunk) noexcept;
 
 }  // namespace gemel

@@ -293,13 +293,12 @@ bool ResyncSource::content_step(std::uint16_t volume, ObjectId object) noexcept 
         end = std::min(range.begin / unit * unit + unit, limit);
         read_ahead_.expect(volume, object, fd.value(), {range.begin, end},
                            std::min(range.end, size));
-        const Status read =
-            read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin, chunk_);
+        const Status read = read_chunk(loop_.vfs(), fd.value(), range.begin, end - range.begin,
+                                       zeros_of(replica_.volume(volume)), chunk_);
         if (!read.ok()) {
             object_failed(volume, object, read, "a file could not be read");
             return true;
         }
-        if (is_block(volume)) chunk_.drop_zeros();
         turn_bytes_ += chunk_.size;
         if (is_fresh) {
             send_content(volume, object, now->stat);
@@ -359,8 +358,8 @@ Status ResyncSource::read_pieces(std::uint16_t volume, Fd file, std::span<const 
     item.size = pieces.back().end - item.offset;
     pieces_data_.clear();
     for (const DirtyRange& piece : pieces) {
-        GEMEL_TRY(read_chunk(loop_.vfs(), file, piece.begin, piece.end - piece.begin, chunk_));
-        if (is_block(volume)) chunk_.drop_zeros();
+        GEMEL_TRY(read_chunk(loop_.vfs(), file, piece.begin, piece.end - piece.begin,
+                             zeros_of(replica_.volume(volume)), chunk_));
         const auto base = static_cast<std::uint32_t>(piece.begin - item.offset);
         std::uint32_t position = 0;
         for (const DataSegment& segment : chunk_.segments) {

@@ -136,12 +136,14 @@ Status ResyncTarget::on_check(Bytes payload) noexcept {
         read_ahead_.expect(item->head.volume, item->head.object, fd.value(), range,
                            std::max(limit, range.end));
     }
-    if (status.ok()) status = read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, chunk_);
+    if (status.ok()) {
+        status =
+            read_chunk(loop_.vfs(), fd.value(), item->offset, item->size, zeros_of(target), chunk_);
+    }
     if (!status.ok()) {
         fail(status, "a file could not be read for the comparison");
         return Status();
     }
-    if (target.as_block() != nullptr) chunk_.drop_zeros();
     progress_.bytes_compared += item->size;
     ItemAnswer reply;
     reply.number = item->head.number;

@@ -209,11 +209,8 @@ std::vector<VerifyDetail> differences(const ObjectDescription& here,
 Status read_for_verify(Vfs& vfs, Volume& volume, const VerifyUnit& unit, Chunk& chunk) noexcept {
     const Result<Fd> fd = volume.data_fd(unit.object);
     if (!fd.ok()) return fd.status();
-    const bool is_block = volume.as_block() != nullptr;
-    if (unit.disk && !is_block) GEMEL_TRY(vfs.drop_cache(fd.value()));
-    GEMEL_TRY(read_chunk(vfs, fd.value(), unit.offset, unit.size, chunk));
-    if (is_block) chunk.drop_zeros();
-    return Status();
+    if (unit.disk && volume.as_block() == nullptr) GEMEL_TRY(vfs.drop_cache(fd.value()));
+    return read_chunk(vfs, fd.value(), unit.offset, unit.size, zeros_of(volume), chunk);
 }
 
 std::vector<BlockMark> block_marks(const Chunk& chunk) {

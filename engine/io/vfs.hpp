@@ -74,6 +74,12 @@ struct DirectoryEntry {
     std::uint64_t next = 0;  // position to continue after this entry (d_off)
 };
 
+// [begin, end) of a file's bytes.
+struct FileRange {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+};
+
 // A time to set: the given one, or "leave as it is" when !set.
 struct TimeChange {
     bool set = false;
@@ -117,6 +123,11 @@ class Vfs {
                             std::uint64_t size) noexcept = 0;
     // `whence`: SEEK_DATA or SEEK_HOLE. ENXIO: beyond the end, or no data after `offset`.
     virtual Result<std::uint64_t> seek(Fd file, std::uint64_t offset, int whence) noexcept = 0;
+    // What of the range is allocated but was never written, sorted. To seek() it is a hole, but
+    // data as long as the page cache holds pages of it, which a mere read puts there. What waits to
+    // be written to such a place is written first, waiting for the disk. Empty also where it can't
+    // be told.
+    virtual std::vector<FileRange> unwritten(Fd, FileRange) noexcept { return {}; }
     virtual Result<std::size_t> copy_range(Fd source, std::uint64_t source_offset, Fd target,
                                            std::uint64_t target_offset,
                                            std::size_t size) noexcept = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What works on data and on names; attributes are in posix_attributes.cpp, directories in
-// posix_directory.cpp. O_NOFOLLOW stands in every open because names come from applications.
+// posix_directory.cpp, extents in posix_extents.cpp. O_NOFOLLOW stands in every open because names
+// come from applications.
 #include "engine/io/uring/posix_vfs.hpp"
 
 #include "engine/io/uring/posix_call.hpp"

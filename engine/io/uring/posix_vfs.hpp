@@ -35,6 +35,7 @@ class PosixVfs final : public Vfs {
     Status truncate(Fd file, std::uint64_t size) noexcept override;
     Status allocate(Fd file, int mode, std::uint64_t offset, std::uint64_t size) noexcept override;
     Result<std::uint64_t> seek(Fd file, std::uint64_t offset, int whence) noexcept override;
+    std::vector<FileRange> unwritten(Fd file, FileRange range) noexcept override;
     Result<std::size_t> copy_range(Fd source, std::uint64_t source_offset, Fd target,
                                    std::uint64_t target_offset, std::size_t size) noexcept override;
     Status clone(Fd source, Fd target) noexcept override;

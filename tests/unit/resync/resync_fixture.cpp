@@ -560,7 +560,7 @@ struct Walker {
         Chunk chunk;
         for (std::uint64_t offset = 0; offset < size; offset += kChunkSizeMax) {
             EXPECT_TRUE(read_chunk(vfs(), file.value(), offset,
-                                   std::min(kChunkSizeMax, size - offset), chunk)
+                                   std::min(kChunkSizeMax, size - offset), Zeros::data, chunk)
                             .ok());
             for (const DataSegment& segment : chunk.segments) {
                 text += std::to_string(offset + segment.begin) + "-" +
