@@ -325,7 +325,9 @@ void MirrorMachine::handle(const RegisterRead& event) {
             return force_with_vote();
         case Phase::wait:
             set_timer(MirrorTimer::retry, options_.retry);
-            if (ok) learn(event.answer.current);
+            // Not at once: an arbiter that is refused or not connected fails within no time.
+            if (!ok) return explain(arbiter_trouble_);
+            learn(event.answer.current);
             return evaluate();
         case Phase::alone:
             set_timer(MirrorTimer::retry, options_.retry * 8);

@@ -271,6 +271,17 @@ TEST_F(MachineTest, MemberTakesOverAtOnceFromAPeerThatWasRebooted) {
     EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
 }
 
+TEST_F(MachineTest, AnArbiterThatFailsIsAskedAgainByTheTimerOnly) {
+    give(CommandGiven{Command::start, 1});
+    only<ReadRegister>();
+    give(RegisterRead{{Status(Code::disconnected), {}, "nobody answers"}});
+    EXPECT_TRUE(all<ReadRegister>().empty());
+    EXPECT_EQ(machine->reason(), "nobody answers");
+    EXPECT_EQ(only<SetTimer>().timer, MirrorTimer::retry);
+    give(TimerFired{MirrorTimer::retry});
+    only<ReadRegister>();
+}
+
 TEST_F(MachineTest, UnknownOutcomeIsProposedAgainWithItsToken) {
     start(alpha_only(5));
     const Uuid token = proposed().value.token;
