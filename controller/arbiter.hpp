@@ -26,7 +26,7 @@ struct ReadAnswer {
     // ok; disconnected: nobody answered; refused, corrupt, foreign: the arbiter says why in `text`.
     Status status;
     // When ok; empty when nothing was ever recorded. When not ok: empty, or a copy that a forced
-    // proposal may follow all the same, where this node keeps one itself.
+    // proposal may follow all the same, where there is one.
     RegisterValue current;
     std::string text;       // a sentence for people, when not ok
 };

@@ -46,7 +46,10 @@ struct FailoverConfig {
 
 struct ArbiterConfig {
     ArbiterKind kind = ArbiterKind::none;
-    SocketAddress address;  // of a witness
+    SocketAddress address;               // of a witness
+    std::vector<SocketAddress> members;  // of etcd
+    // Of etcd, PEM files of this node; empty: plain HTTP, or no certificate of this node's own.
+    std::string ca, certificate, private_key;
 };
 
 struct BlockConfig {
@@ -109,8 +112,8 @@ struct ConfigContext {
     // Directories of the daemon that no mirrored directory may contain or lie in; empty: unknown.
     std::string state_directory;
     std::string run_directory;
-    // Look whether the key file exists.
-    bool check_key_file = true;
+    // Look whether the files that it names exist: the cluster key, what TLS needs.
+    bool check_files = true;
 };
 
 struct ConfigResult {

@@ -248,6 +248,20 @@ void check_key_file(ConfigDraft& draft) {
     draft.error_at("cluster.key", std::move(sentence));
 }
 
+void check_etcd_files(ConfigDraft& draft) {
+    const ArbiterConfig& arbiter = draft.config.arbiter;
+    const std::pair<const char*, const std::string*> files[] = {
+        {"ca", &arbiter.ca},
+        {"certificate", &arbiter.certificate},
+        {"private-key", &arbiter.private_key}};
+    for (const auto& [key, path] : files) {
+        if (!path->starts_with('/') || access(path->c_str(), R_OK) == 0) continue;
+        const int error = errno;
+        draft.error_at(std::string("arbiter.") + key,
+                       "'" + *path + "' cannot be read: " + std::strerror(error));
+    }
+}
+
 }  // namespace
 
 void check_config(ConfigDraft& draft, const ConfigContext& context) {
@@ -258,7 +272,10 @@ void check_config(ConfigDraft& draft, const ConfigContext& context) {
     check_blocks(draft, context);
     check_addresses(draft);
     check_listeners(draft);
-    if (context.check_key_file) check_key_file(draft);
+    if (context.check_files) {
+        check_key_file(draft);
+        check_etcd_files(draft);
+    }
 }
 
 }  // namespace gemel

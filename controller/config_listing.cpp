@@ -56,8 +56,13 @@ ConfigListing config_listing(const Config& config, const MirrorConfig& mirror) {
         {own + "start-timeout", format_duration(mirror.start_timeout)},
         {own + "stop-timeout", format_duration(mirror.stop_timeout)},
     };
-    if (config.arbiter.kind != ArbiterKind::none) {
+    if (config.arbiter.kind == ArbiterKind::witness) {
         listing.emplace_back("arbiter.address", config.arbiter.address.to_string());
+    } else if (config.arbiter.kind == ArbiterKind::etcd) {
+        // In whatever order: each node begins with the one that answered it last.
+        std::vector<SocketAddress> members = config.arbiter.members;
+        std::sort(members.begin(), members.end());
+        listing.emplace_back("arbiter.address", join(texts_of(members)));
     }
     // Their order is what tells volumes apart between the nodes.
     std::vector<std::string> blocks;

@@ -80,22 +80,53 @@ void read_failover(const ConfigValue& table, ConfigDraft& draft) {
     }
 }
 
+// The files of etcd's TLS. One of them without the others it needs would silently mean less.
+void read_etcd_files(ConfigReader& reader, ArbiterConfig& arbiter) {
+    const std::array<std::pair<std::string_view, std::string*>, 3> files{
+        {{"ca", &arbiter.ca},
+         {"certificate", &arbiter.certificate},
+         {"private-key", &arbiter.private_key}}};
+    for (const auto& [key, path] : files) {
+        *path = reader.text(key).value_or("");
+        if (!reader.has(key)) continue;
+        if (arbiter.kind != ArbiterKind::etcd) {
+            reader.error(key, reader.name(key) + " is for an arbiter of kind 'etcd'");
+        } else if (!path->empty() && !path->starts_with('/')) {
+            reader.error(key, reader.name(key) + " has to be an absolute path");
+        }
+    }
+    if (arbiter.kind != ArbiterKind::etcd) return;
+    if (reader.has("certificate") || reader.has("private-key")) {
+        for (const auto& [key, path] : files) reader.require(key);
+    }
+}
+
 void read_arbiter(const ConfigValue& table, ConfigDraft& draft) {
     constexpr std::array<std::string_view, 4> kKinds{"none", "witness", "etcd", "ping"};
+    constexpr std::size_t kMembersMax = 9;
     ConfigReader reader(draft, table, "arbiter", table.place);
     ArbiterConfig& arbiter = draft.config.arbiter;
     reader.require("kind");
-    const auto kind = reader.choice("kind", kKinds);
-    const auto address = reader.address("address");
-    if (!kind) return;
-    arbiter.kind = static_cast<ArbiterKind>(*kind);
-    if (address) arbiter.address = *address;
+    if (const auto kind = reader.choice("kind", kKinds)) {
+        arbiter.kind = static_cast<ArbiterKind>(*kind);
+    }
     if (arbiter.kind == ArbiterKind::witness || arbiter.kind == ArbiterKind::etcd) {
         reader.require("address");
     }
-    if (arbiter.kind == ArbiterKind::etcd || arbiter.kind == ArbiterKind::ping) {
-        reader.error("kind", "an arbiter of kind '" + std::string(kKinds[*kind]) +
-                                 "' is not served by this version; use 'witness' or 'none'");
+    if (arbiter.kind == ArbiterKind::etcd) {
+        arbiter.members = reader.addresses("address");
+        if (arbiter.members.size() > kMembersMax) {
+            reader.error("address", reader.name("address") + " names more than " +
+                                        std::to_string(kMembersMax) + " members");
+        }
+    } else {
+        arbiter.address = reader.address("address").value_or(SocketAddress{});
+    }
+    read_etcd_files(reader, arbiter);
+    if (arbiter.kind == ArbiterKind::ping) {
+        reader.error("kind",
+                     "an arbiter of kind 'ping' is not served by this version; use 'witness', "
+                     "'etcd' or 'none'");
     }
 }
 

@@ -30,6 +30,9 @@ std::string_view kind_name(ConfigValue::Kind kind) {
 
 std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
 
+constexpr const char* kAddressExpected =
+    " has to be a numeric address with a port, like \"10.0.0.1:7800\" or \"[fd00::1]:7800\", not ";
+
 }  // namespace
 
 ConfigReader::ConfigReader(ConfigDraft& draft, const ConfigValue& table, std::string path,
@@ -47,15 +50,19 @@ std::string ConfigReader::name(std::string_view key) const {
     return path_.empty() ? quoted(key) : quoted(key) + " in " + title();
 }
 
+const ConfigEntry* ConfigReader::find(std::string_view key) const {
+    const auto found = std::find_if(table_.entries.begin(), table_.entries.end(),
+                                    [&](const ConfigEntry& entry) { return entry.key == key; });
+    return found == table_.entries.end() ? nullptr : &*found;
+}
+
 const ConfigEntry* ConfigReader::take(std::string_view key) {
     known_.push_back(key);
+    const ConfigEntry* entry = find(key);
+    if (entry == nullptr) return nullptr;
     const std::string path = path_.empty() ? std::string(key) : path_ + "." + std::string(key);
-    for (const ConfigEntry& entry : table_.entries) {
-        if (entry.key != key) continue;
-        draft_.places[path] = entry.value.place;
-        return &entry;
-    }
-    return nullptr;
+    draft_.places[path] = entry->value.place;
+    return entry;
 }
 
 const ConfigValue* ConfigReader::take(std::string_view key, ConfigValue::Kind kind,
@@ -75,10 +82,7 @@ void ConfigReader::error(std::string_view key, std::string sentence) {
     draft_.error(place_, std::move(sentence));
 }
 
-bool ConfigReader::has(std::string_view key) const {
-    return std::any_of(table_.entries.begin(), table_.entries.end(),
-                       [&](const ConfigEntry& entry) { return entry.key == key; });
-}
+bool ConfigReader::has(std::string_view key) const { return find(key) != nullptr; }
 
 void ConfigReader::require(std::string_view key) {
     if (!has(key)) draft_.error(place_, title() + " lacks " + quoted(key));
@@ -148,11 +152,31 @@ std::optional<SocketAddress> ConfigReader::address(std::string_view key) {
     const std::optional<std::string> value = text(key);
     if (!value) return std::nullopt;
     std::optional<SocketAddress> address = parse_address(*value);
-    if (!address) {
-        error(key, name(key) + " has to be a numeric address with a port, like " +
-                       "\"10.0.0.1:7800\" or \"[fd00::1]:7800\", not " + quoted(*value));
-    }
+    if (!address) error(key, name(key) + kAddressExpected + quoted(*value));
     return address;
+}
+
+std::vector<SocketAddress> ConfigReader::addresses(std::string_view key) {
+    std::vector<SocketAddress> result;
+    const ConfigEntry* entry = find(key);
+    if (entry == nullptr || entry->value.kind != ConfigValue::Kind::list) {
+        if (const auto one = address(key)) result.push_back(*one);
+        return result;
+    }
+    const std::vector<std::string> items = texts(key);
+    if (entry->value.items.empty()) error(key, name(key) + " is empty");
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const std::string place = path_ + "." + std::string(key) + "." + std::to_string(i);
+        const std::optional<SocketAddress> one = parse_address(items[i]);
+        if (!one) {
+            draft_.error_at(place, name(key) + kAddressExpected + quoted(items[i]));
+        } else if (std::find(result.begin(), result.end(), *one) != result.end()) {
+            draft_.error_at(place, name(key) + " names " + one->to_string() + " twice");
+        } else {
+            result.push_back(*one);
+        }
+    }
+    return result;
 }
 
 std::vector<std::string> ConfigReader::texts(std::string_view key) {

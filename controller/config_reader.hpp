@@ -32,6 +32,8 @@ class ConfigReader {
     std::optional<std::size_t> choice(std::string_view key,
                                       std::span<const std::string_view> choices);
     std::optional<SocketAddress> address(std::string_view key);
+    // One address, or a list of them.
+    std::vector<SocketAddress> addresses(std::string_view key);
     // Texts that are not empty; places are noted as "PATH.KEY.INDEX".
     std::vector<std::string> texts(std::string_view key);
     // A key that holds tables: {"a" = table, ...}. `what` names one: "a table for each node".
@@ -48,6 +50,8 @@ class ConfigReader {
     [[nodiscard]] std::string title() const { return "[" + path_ + "]"; }
 
    private:
+    // Null when the key is absent.
+    [[nodiscard]] const ConfigEntry* find(std::string_view key) const;
     // Marks the key as known; notes its place.
     const ConfigEntry* take(std::string_view key);
     const ConfigValue* take(std::string_view key, ConfigValue::Kind kind,

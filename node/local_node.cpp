@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/local_node.hpp"
 
+#include "controller/etcd_arbiter.hpp"
+#include "controller/etcd_client.hpp"
 #include "controller/keyfile.hpp"
 #include "controller/witness_arbiter.hpp"
 
@@ -169,15 +171,28 @@ void LocalNode::start_without_arbiter(MirrorHost& host) {
     });
 }
 
+// One of those that are not on this node.
+std::unique_ptr<Arbiter> LocalNode::make_arbiter(const std::string& mirror) {
+    const ArbiterConfig& arbiter = config_.arbiter;
+    if (arbiter.kind == ArbiterKind::witness) {
+        return std::make_unique<WitnessArbiter>(loop_, log_, identity_, arbiter.address, mirror);
+    }
+    GEMEL_ASSERT(arbiter.kind == ArbiterKind::etcd);
+    EtcdArbiter::Options options;
+    options.cluster = config_.cluster;
+    options.mirror = mirror;
+    options.members = arbiter.members;
+    auto client = std::make_unique<EtcdClient>(
+        loop_, arbiter.members, EtcdTls{arbiter.ca, arbiter.certificate, arbiter.private_key});
+    return std::make_unique<EtcdArbiter>(loop_, std::move(client), std::move(options));
+}
+
 void LocalNode::start_mirror(Hosted& hosted) {
     MirrorHost& host = *hosted.host;
     if (config_.arbiter.kind == ArbiterKind::none) {
         start_without_arbiter(host);
     } else {
-        GEMEL_ASSERT(config_.arbiter.kind == ArbiterKind::witness);
-        host.start(std::make_unique<WitnessArbiter>(loop_, log_, identity_, config_.arbiter.address,
-                                                    host.name()),
-                   [](MirrorNode&) {});
+        host.start(make_arbiter(host.name()), [](MirrorNode&) {});
     }
     ++mirrors_running_;
     if (!host.connects()) return;

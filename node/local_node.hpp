@@ -79,6 +79,7 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
     bool open_registers(std::string& why);
     void start_mirror(Hosted& hosted);
     void start_without_arbiter(MirrorHost& host);
+    [[nodiscard]] std::unique_ptr<Arbiter> make_arbiter(const std::string& mirror);
     void observe();
     void tick();
     void stopped_one();

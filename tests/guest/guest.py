@@ -9,8 +9,6 @@ A system may run from its initramfs alone, or be installed on a disk (`medium`, 
 and be booted from it by the firmware."""
 
 import collections
-import fcntl
-import hashlib
 import io
 import os
 import pathlib
@@ -18,11 +16,14 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
-INSTALL_LIST = HERE.parents[1] / "tools" / "lib" / "install.sh"
+sys.path.insert(0, str(HERE.parents[1] / "tools" / "lib"))
+import unpacked  # noqa: E402
+
 QEMU = "qemu-system-x86_64"
 PATIENCE_S = 300
 MEMORY = "256M"
@@ -35,63 +36,19 @@ STATUS = re.compile(r"^\[status (\d+)\]$")
 
 def missing():
     """Why no guest can run here, in a sentence, or None."""
-    for program in (QEMU, "apt-get", "dpkg-deb"):
-        if not shutil.which(program):
-            return f"guests need {program}, which is not installed"
-    return None
+    if not shutil.which(QEMU):
+        return f"guests need {QEMU}, which is not installed"
+    return unpacked.missing()
 
 
 # ---- what a guest consists of --------------------------------------------------------------------
-
-
-def guest_packages():
-    """The names in the list, where a metapackage stands for what it depends on."""
-    text = INSTALL_LIST.read_text(encoding="utf-8")
-    return re.findall(r"^guest +(\S+)", text, re.M)
-
-
-def _fetch(folder, names):
-    """Downloads and unpacks into folder/root."""
-    apt = dict(cwd=folder, check=True, text=True, capture_output=True)
-    wanted = []
-    for name in names:
-        shown = subprocess.run(["apt-cache", "show", "--no-all-versions", name], **apt).stdout
-        kernel = re.search(r"^Depends: (linux-image-6\.1\S*)", shown, re.M)
-        wanted.append(kernel.group(1) if kernel else name)
-    subprocess.run(["apt-get", "download", "-qq", *wanted], **apt)
-    for package in sorted(folder.glob("*.deb")):
-        subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True)
-        package.unlink()
-
-
-def unpacked():
-    """The folder with the unpacked packages; fetches them where they are not there yet."""
-    names = guest_packages()
-    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    key = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest()[:16]
-    cache = base / "gemel" / f"guest-{key}"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with open(cache.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not cache.exists():
-            fresh = cache.with_suffix(".new")
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
-            try:
-                _fetch(fresh, names)
-            except subprocess.CalledProcessError:
-                # Lists of packages that are older than the archive name what is gone.
-                subprocess.run(["apt-get", "update", "-qq"], check=True)
-                _fetch(fresh, names)
-            fresh.rename(cache)
-    return cache / "root"
 
 
 class System:
     """The files of a guest: busybox, /init, kernel modules, programs with their libraries."""
 
     def __init__(self, modules=(), programs=()):
-        self.packages = unpacked()
+        self.packages = unpacked.unpacked("guest")
         self.kernel = next((self.packages / "boot").glob("vmlinuz-*"))
         self.entries = {}       # path -> (mode, content); a link's content is its target
         for folder in ("dev", "proc", "sys", "run", "tmp", "mnt", "root"):

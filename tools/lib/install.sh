@@ -5,7 +5,7 @@
 # (docs/dependencies.md says more about each; the `tidy` test keeps the two equal). Sourced by
 # tools/test and tools/demo. Nothing is installed that is there, nothing without being named.
 
-# group package reason (guest: unpacked for QEMU guests by tests/guest/guest.py, never installed)
+# group package reason (guest, etcd: unpacked by tools/lib/unpacked.py for tests, never installed)
 GEMEL_PACKAGES='
 build cmake                  configures the build
 build ninja-build            runs it
@@ -59,6 +59,7 @@ guest extlinux               boots an installed guest from its disk
 guest nbd-client             connects the NBD client of their kernel
 guest libnl-3-200            what nbd-client speaks to the kernel with
 guest libnl-genl-3-200       the same
+etcd  etcd-server            an arbiter: three members of it
 demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets

@@ -18,9 +18,11 @@ import sys
 import tempfile
 import time
 
-ADDRESSES = {"alpha": 1, "beta": 2, "gamma": 3, "delta": 4, "witness": 9, "client": 20}
+ADDRESSES = {"alpha": 1, "beta": 2, "gamma": 3, "delta": 4, "witness": 9, "etcd1": 11, "etcd2": 12,
+             "etcd3": 13, "client": 20}
 CLUSTER = "lab"
 NODES = ("alpha", "beta")
+ETCD = ("etcd1", "etcd2", "etcd3")     # there with arbiter="etcd"
 DATA_PATH = "/mnt/data"     # the mirrored directory, at the same path on both nodes
 VIRTUAL_IP = "10.77.0.50"
 CHECK_INTERVAL_S = 0.02
@@ -122,7 +124,7 @@ class Lab:
             for network in (0, 1):
                 self.switch.inside("ip", "link", "add", f"br{network}", "type", "bridge")
                 self.switch.inside("ip", "link", "set", f"br{network}", "up")
-            for name in (*NODES, "witness", "client"):
+            for name in (*NODES, "witness", "client", *(ETCD if arbiter == "etcd" else ())):
                 self._add_machine(name)
             self.config = self.root / "gemel.toml"
             self._write_config(self.config, CLUSTER, NODES, arbiter, mirror, failover, volumes)
@@ -191,6 +193,8 @@ class Lab:
         lines += ["[arbiter]", f'kind = "{arbiter}"']
         if arbiter == "witness":
             lines += [f'address = "10.77.0.{ADDRESSES["witness"]}:7801"']
+        elif arbiter == "etcd":
+            lines += [f"address = {json.dumps([f'10.77.0.{ADDRESSES[m]}:2379' for m in ETCD])}"]
         lines += ["[mirror.data]", f'nodes = ["{nodes[0]}", "{nodes[1]}"]',
                   volumes, mirror]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ namespace {
 
 Config config_of(const std::string& mirror_lines, const std::string& detect = "1s") {
     ConfigContext context;
-    context.check_key_file = false;
+    context.check_files = false;
     ConfigResult result = parse_config(
         "cluster = {name = \"shop\", key = \"/k\"}\n"
         "node = {alpha = {links = [\"10.0.0.1:7800\"]}, beta = {links = [\"10.0.0.2:7800\"]}}\n"
@@ -47,6 +47,17 @@ TEST(ConfigListing, NamesTheKeyThatDiffersAndBothValues) {
               "'sync-interval' in [mirror.db] is 1s on alpha and 2s on beta");
     EXPECT_EQ(describe_difference(listing_of(""), "alpha", listing_of("", "2s"), "beta"),
               "'detect' in [failover] is 1s on alpha and 2s on beta");
+}
+
+TEST(ConfigListing, MembersOfEtcdCountInAnyOrder) {
+    const auto with = [](const char* address) {
+        return listing_of("[arbiter]\nkind = \"etcd\"\naddress = " + std::string(address) + "\n");
+    };
+    const ConfigListing one = with(R"(["10.0.0.9:2379", "10.0.0.8:2379"])");
+    EXPECT_EQ(one, with(R"(["10.0.0.8:2379", "10.0.0.9:2379"])"));
+    EXPECT_EQ(describe_difference(one, "alpha", with(R"("10.0.0.9:2379")"), "beta"),
+              "'address' in [arbiter] is [\"10.0.0.8:2379\", \"10.0.0.9:2379\"] on alpha and "
+              "[\"10.0.0.9:2379\"] on beta");
 }
 
 TEST(ConfigListing, NamesAKeyThatOnlyOneSideHas) {

@@ -26,7 +26,7 @@ const std::string kMirror =  // begins on line 8
 
 std::vector<std::string> messages(const std::string& text, const ConfigContext& context = {}) {
     ConfigContext without_files = context;
-    without_files.check_key_file = false;
+    without_files.check_files = false;
     std::vector<std::string> result;
     const ConfigResult parsed = parse_config(text, "g.toml", without_files);
     EXPECT_EQ(parsed.config.has_value(), parsed.errors.empty());
@@ -146,9 +146,33 @@ const Mistake kValues[] = {
      kHead + "[arbiter]\nkind = \"witness\"\n",
      {"g.toml:8:1: [arbiter] lacks 'address'"}},
     {"arbiters_not_served",
-     kHead + "[arbiter]\nkind = \"etcd\"\naddress = \"10.0.0.9:2379\"\n",
-     {"g.toml:9:8: an arbiter of kind 'etcd' is not served by this version; use 'witness' or "
-      "'none'"}},
+     kHead + "[arbiter]\nkind = \"ping\"\n",
+     {"g.toml:9:8: an arbiter of kind 'ping' is not served by this version; use 'witness', 'etcd' "
+      "or 'none'"}},
+    {"etcd_without_address",
+     kHead + "[arbiter]\nkind = \"etcd\"\n",
+     {"g.toml:8:1: [arbiter] lacks 'address'"}},
+    {"etcd_addresses",
+     kHead + "[arbiter]\nkind = \"etcd\"\naddress = [\"10.0.0.9:2379\", \"etcd:2379\",\n"
+             "  \"10.0.0.9:2379\", 7]\n",
+     {"g.toml:10:29: 'address' in [arbiter] has to be a numeric address with a port, like "
+      "\"10.0.0.1:7800\" or \"[fd00::1]:7800\", not 'etcd:2379'",
+      "g.toml:11:3: 'address' in [arbiter] names 10.0.0.9:2379 twice",
+      "g.toml:11:20: 'address' in [arbiter] has to be a list of texts, not of a number"}},
+    {"etcd_no_addresses",
+     kHead + "[arbiter]\nkind = \"etcd\"\naddress = []\n",
+     {"g.toml:10:11: 'address' in [arbiter] is empty"}},
+    {"etcd_key_without_certificate",
+     kHead + "[arbiter]\nkind = \"etcd\"\naddress = \"10.0.0.9:2379\"\nca = \"ca.pem\"\n"
+             "private-key = \"/key.pem\"\n",
+     {"g.toml:8:1: [arbiter] lacks 'certificate'",
+      "g.toml:11:6: 'ca' in [arbiter] has to be an absolute path"}},
+    {"witness_with_a_list",
+     kHead + "[arbiter]\nkind = \"witness\"\naddress = [\"10.0.0.9:7801\"]\n",
+     {"g.toml:10:11: 'address' in [arbiter] has to be a text, not a list"}},
+    {"witness_with_ca",
+     kHead + "[arbiter]\nkind = \"witness\"\naddress = \"10.0.0.9:7801\"\nca = \"/ca.pem\"\n",
+     {"g.toml:11:6: 'ca' in [arbiter] is for an arbiter of kind 'etcd'"}},
     {"sync_not_served",
      kHead + kMirror + "sync = \"async\"\n",
      {"g.toml:11:8: sync = \"async\" is not served by this version; use \"write\""}},
@@ -317,7 +341,7 @@ TEST(Config, ArrivesAsWritten) {
         "nodes = [\"alpha\", \"beta\"]\n"
         "directories = [\"/aa\"]\n";
     ConfigContext context;
-    context.check_key_file = false;
+    context.check_files = false;
     const ConfigResult result = parse_config(text, "g.toml", context);
     ASSERT_TRUE(result.config.has_value()) << result.errors[0].to_string();
     const Config& config = *result.config;
@@ -345,6 +369,32 @@ TEST(Config, ArrivesAsWritten) {
     EXPECT_EQ(mirror.start_timeout, Duration::seconds(120));
     EXPECT_EQ(mirror.stop_timeout, Duration::seconds(90));
     EXPECT_EQ(config.find_mirror("nobody"), nullptr);
+}
+
+TEST(Config, EtcdHasOneAddressOrSeveral) {
+    const std::string head = "cluster = {name = \"s\", key = \"/k\"}\n[arbiter]\nkind = \"etcd\"\n";
+    ConfigContext context;
+    context.check_files = false;
+    const auto one =
+        parse_config(head + "address = \"10.0.0.9:2379\"\nca = \"/c\"\n", "g.toml", context);
+    ASSERT_TRUE(one.config.has_value()) << one.errors[0].to_string();
+    ASSERT_EQ(one.config->arbiter.members.size(), 1u);
+    EXPECT_EQ(one.config->arbiter.ca, "/c");
+    const auto two = parse_config(head + "address = [\"10.0.0.9:2379\", \"[fd00::9]:2379\"]\n",
+                                  "g.toml", context);
+    ASSERT_TRUE(two.config.has_value()) << two.errors[0].to_string();
+    ASSERT_EQ(two.config->arbiter.members.size(), 2u);
+    EXPECT_EQ(two.config->arbiter.members[1].to_string(), "[fd00::9]:2379");
+}
+
+TEST(Config, LooksForTheFilesOfTls) {
+    const ConfigResult result = parse_config(
+        "cluster = {name = \"s\", key = \"/etc/passwd\"}\n[arbiter]\nkind = \"etcd\"\n"
+        "address = \"10.0.0.9:2379\"\nca = \"/no/such/ca.pem\"\n",
+        "g.toml", {});
+    ASSERT_EQ(result.errors.size(), 1u);
+    EXPECT_EQ(result.errors[0].to_string(),
+              "g.toml:5:6: '/no/such/ca.pem' cannot be read: No such file or directory");
 }
 
 TEST(Config, AllowsAWitnessWithoutMirrors) {
