@@ -3,6 +3,7 @@
 """One witness for several clusters, with the real programs: each fails over by its own register,
 none gets at another's, and a killed witness forgets nothing."""
 
+import itertools
 import json
 import pathlib
 import signal
@@ -80,6 +81,22 @@ class WitnessTest(unittest.TestCase):
             self.fail_over(nodes, 3)
         self.assertNotEqual(self.epoch(NODES[0]), self.epoch(SHOP[0]))
         self.assertEqual(len(self.registers()), 2)
+
+    def test_everybody_restarted_in_any_order(self):
+        self.lab.start()
+        for number, order in enumerate(itertools.permutations(("witness", *NODES))):
+            serving, _ = self.lab.wait_pair()
+            self.write(serving, "file", f"order-{number}")
+            for name in order:
+                self.lab[name].kill_daemon()
+            for name in order:
+                self.lab.start(name)
+                if name != "witness":   # the others find it deciding already
+                    self.lab.wait_for(lambda name=name: self.lab.status(name) is not None,
+                                      PATIENCE_S, lambda: "a control socket")
+            serving, other = self.lab.wait_pair()
+            self.assertEqual(self.read(serving, "file"), f"order-{number}")
+            self.assertEqual(self.read(other, "file"), f"order-{number}")
 
     def test_a_cluster_that_is_added_does_not_disturb_the_first(self):
         self.lab.start()

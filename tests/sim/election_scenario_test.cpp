@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+
 namespace gemel::sim {
 namespace {
 
@@ -255,6 +258,30 @@ TEST_F(ElectionScenario, WitnessThatForgotIsRefusedLoudly) {
     EXPECT_TRUE(world.has(kBeta, op));
     world.boot(kAlpha);
     EXPECT_TRUE(pairs_again());
+}
+
+// Nobody has anything but its disk. What was synced is on both, so no person is needed.
+TEST_F(ElectionScenario, EverybodyRebootedInAnyOrderEndsInService) {
+    pair();
+    std::array<int, 3> order{kAlpha, kBeta, kArbiter};
+    do {
+        const int serving = world.state(kAlpha) == MirrorState::primary ? kAlpha : kBeta;
+        const int op = acked(serving);
+        world.sync_all();
+        world.power_cut(kAlpha);
+        world.power_cut(kBeta);
+        world.arbiter_is_down = true;
+        for (const int machine : order) {
+            world.run_for(Duration::seconds(5));
+            if (machine == kArbiter) {
+                world.arbiter_is_down = false;
+            } else {
+                world.boot(machine);
+            }
+        }
+        ASSERT_TRUE(pairs_again()) << world.reason(kAlpha) << "; " << world.reason(kBeta);
+        EXPECT_TRUE(world.has(kAlpha, op) && world.has(kBeta, op));
+    } while (std::next_permutation(order.begin(), order.end()));
 }
 
 TEST_F(ElectionScenario, SwapExchangesTheRolesAndLosesNothing) {
