@@ -35,6 +35,7 @@ test  sqlite3                a program whose changes are tracked
 test  rsync                  the same
 test  git                    the same
 test  python3                house rules and test scripts
+test  spin                   visits every state of the model of who serves
 test  clang-16               the second compiler: everything builds without a warning there too
 test  libclang-rt-16-dev     its sanitizers
 test  llvm-16                llvm-symbolizer: names in reports, and what is no leak
