@@ -28,12 +28,12 @@ struct ReadAnswer {
     // When ok; empty when nothing was ever recorded. When not ok: empty, or a copy that a forced
     // proposal may follow all the same, where there is one.
     RegisterValue current;
-    std::string text;       // a sentence for people, when not ok
+    std::string text;  // a sentence for people, when not ok
 };
 struct SwapAnswer {
     SwapOutcome outcome = SwapOutcome::unreachable;
     RegisterValue current;  // when won or lost
-    std::string text;
+    std::string text;       // why not; when won: what is not certain about it, if anything
 };
 
 // One mirror's. Loop thread only. At most one call is outstanding; its callback comes exactly once,

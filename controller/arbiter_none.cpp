@@ -3,6 +3,7 @@
 
 #include "controller/register_store.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace gemel {
@@ -25,6 +26,11 @@ NoArbiter::NoArbiter(Loop& loop, LocalRegister& local, Options options)
       timer_(loop, [this] { expired(); }) {}
 
 bool NoArbiter::send(ControlMessage message) { return send_ && send_(message); }
+
+SwapVerdict NoArbiter::verdict(const RegisterProposal& proposal,
+                               const RegisterValue& current) const noexcept {
+    return judge(proposal, current, vote_ == nullptr ? 1 : 2);
+}
 
 void NoArbiter::begin(Call call) {
     GEMEL_ASSERT(!call_);
@@ -73,17 +79,54 @@ void NoArbiter::read(std::function<void(const ReadAnswer&)> done) noexcept {
     question.number = call_->number;
     question.value = local_.read();
     call_->is_sent = send(std::move(question));
-    if (call_->is_sent) return;
+    if (!call_->is_sent) read_alone();
+}
+
+std::string NoArbiter::no_session() const {
+    return "there is no arbiter, and " + options_.peer + " is not connected";
+}
+
+void NoArbiter::read_alone() {
     const RegisterValue own = local_.read();
     // Nobody but this node may change what names it alone.
     if (own.is_only(options_.node)) return answer_read({Status(), own, {}});
-    answer_read({Status(Code::disconnected),
-                 own,
-                 "there is no arbiter, and " + options_.peer +
-                     " is not connected: a person may decide by 'gemel promote --force'"});
+    const std::string person = ": a person may decide by 'gemel promote --force'";
+    if (vote_ == nullptr) {
+        return answer_read({Status(Code::disconnected), own, no_session() + person});
+    }
+    if (own.find(options_.node) == nullptr) {
+        return answer_read({Status(Code::disconnected), own,
+                            "waits for " + options_.peer + ", which is not connected" + person});
+    }
+    vote_->ask([this, own, number = call_->number, person](bool may, const std::string& text) {
+        if (!call_ || call_->number != number) return;
+        if (may) return answer_read({Status(), own, {}});
+        answer_read({Status(Code::disconnected), own, text + person});
+    });
+}
+
+void NoArbiter::refresh(std::uint64_t refresh) {
+    ControlMessage question;
+    question.kind = ControlKind::register_read;
+    question.number = next_number_++;
+    question.value = local_.read();
+    refresh_ = refresh;
+    refresh_number_ = question.number;
+    if (!send(std::move(question))) refresh_number_ = 0;
+}
+
+void NoArbiter::refreshed(const RegisterValue& peers) {
+    refresh_number_ = 0;
+    // The peer takes what is newer here; a newer one of its is for its next proposal or a read.
+    const RegisterValue own = local_.read();
+    const bool is_behind =
+        peers.epoch > own.epoch || (peers.epoch == own.epoch && !peers.same_as(own));
+    if (is_behind || is_storing_) return adopt(peers, [](Status) {});
+    vote_->agreed(refresh_);
 }
 
 void NoArbiter::peer_value(const ControlMessage& message) {
+    if (refresh_number_ != 0 && message.number == refresh_number_) return refreshed(message.value);
     if (!call_ || !call_->read_done || call_->number != message.number) return;
     const RegisterValue own = local_.read();
     const bool peer_is_newer =
@@ -103,6 +146,7 @@ void NoArbiter::adopt(const RegisterValue& value, std::function<void(Status)> ne
     is_storing_ = true;
     local_.store(value, [this, next = std::move(next)](Status status) {
         is_storing_ = false;
+        if (!status.ok() && vote_ != nullptr) vote_->disagreed();
         next(status);
     });
 }
@@ -119,7 +163,7 @@ void NoArbiter::swap(const RegisterProposal& proposal,
     if (is_storing_) {
         return answer_swap({SwapOutcome::unreachable, {}, "another change is being stored"});
     }
-    switch (judge(proposal, own)) {
+    switch (verdict(proposal, own)) {
         case SwapVerdict::repeated:
             return answer_swap({SwapOutcome::won, own, {}});
         case SwapVerdict::lost:
@@ -135,16 +179,36 @@ void NoArbiter::swap(const RegisterProposal& proposal,
         proposal.forced || (own.is_only(options_.node) && proposal.value.is_only(options_.node));
     if (!mine_alone) {
         call_->is_sent = send(std::move(question));
-        if (call_->is_sent) return;
-        return answer_swap({SwapOutcome::unreachable,
-                            {},
-                            "there is no arbiter, and " + options_.peer + " is not connected"});
+        if (!call_->is_sent) swap_alone(own);
+        return;
     }
     send(std::move(question));  // so that the peer knows; the outcome does not depend on it
-    call_->is_sent = true;      // until the store has answered, it may be on the disk
-    adopt(proposal.value, [this, number = call_->number](Status status) {
+    store_swap({});
+}
+
+// Only who is in the set by its own copy, with the incarnation it has, is asked for: anybody else's
+// content may lack what was acknowledged.
+void NoArbiter::swap_alone(const RegisterValue& own) {
+    const RegisterMember* self = call_->proposal.value.find(options_.node);
+    if (vote_ == nullptr || self == nullptr || !own.has(options_.node, self->incarnation)) {
+        return answer_swap({SwapOutcome::unreachable, {}, no_session()});
+    }
+    vote_->ask([this, number = call_->number](bool may, const std::string& text) {
         if (!call_ || call_->number != number) return;
-        if (status.ok()) return answer_swap({SwapOutcome::won, local_.read(), {}});
+        if (!may) return answer_swap({SwapOutcome::unreachable, {}, text});
+        // While it was being asked the register may have been changed by a message of the peer's.
+        if (is_storing_ || verdict(call_->proposal, local_.read()) != SwapVerdict::won) {
+            return answer_swap({SwapOutcome::unreachable, {}, "the register changes"});
+        }
+        store_swap(text);
+    });
+}
+
+void NoArbiter::store_swap(const std::string& text) {
+    call_->is_sent = true;  // until the store has answered, it may be on the disk
+    adopt(call_->proposal.value, [this, text, number = call_->number](Status status) {
+        if (!call_ || call_->number != number) return;
+        if (status.ok()) return answer_swap({SwapOutcome::won, local_.read(), text});
         answer_swap({SwapOutcome::unknown, {}, "the register can't be stored"});
     });
 }
@@ -162,7 +226,7 @@ void NoArbiter::peer_proposes(const ControlMessage& message) {
     const bool own_goes_first = call_ && call_->swap_done && call_->is_sent && options_.is_first;
     const bool follows = proposal.value.epoch > own.epoch &&
                          (proposal.forced || proposal.expected_epoch > own.epoch ||
-                          judge(proposal, own) == SwapVerdict::won);
+                          verdict(proposal, own) == SwapVerdict::won);
     if (answer.flag || is_storing_ || own_goes_first || !follows) {
         send(std::move(answer));
         return;
@@ -182,7 +246,7 @@ void NoArbiter::peer_answers(const ControlMessage& message) {
         if (!status.ok()) {
             return answer_swap({SwapOutcome::unknown, {}, "the register can't be stored"});
         }
-        switch (judge(call_->proposal, own)) {
+        switch (verdict(call_->proposal, own)) {
             case SwapVerdict::repeated:
                 return answer_swap({SwapOutcome::won, own, {}});
             case SwapVerdict::lost:
@@ -196,6 +260,15 @@ void NoArbiter::peer_answers(const ControlMessage& message) {
 }
 
 void NoArbiter::on_message(const ControlMessage& message) {
+    const bool was_storing = is_storing_;
+    handle(message);
+    // What is newer at the peer and is not being taken over here.
+    const std::uint64_t epoch = std::max(message.value.epoch, message.proposal.value.epoch);
+    const bool is_taken = is_storing_ && !was_storing;
+    if (vote_ != nullptr && epoch > local_.read().epoch && !is_taken) vote_->disagreed();
+}
+
+void NoArbiter::handle(const ControlMessage& message) {
     switch (message.kind) {
         case ControlKind::register_read: {
             ControlMessage answer;

@@ -8,6 +8,9 @@
 // half of a change under way, which whoever proposed it proposes again, or was forced. Two copies
 // of one epoch mean force on both sides; the greater token counts, and histories tell the
 // difference.
+//
+// Kind "ping" is the same with a SoloVote, which may let a node that both copies name change the
+// register without the peer.
 #pragma once
 
 #include "controller/arbiter.hpp"
@@ -15,12 +18,26 @@
 #include "engine/io/loop.hpp"
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 namespace gemel {
 
 class RegisterStore;
+
+// Whether this node may go on without its peer (ping_vote.hpp). Loop thread only.
+class SoloVote {
+   public:
+    virtual ~SoloVote() = default;
+    // `done` comes once, from the loop, never inside the call; not after destruction.
+    // `text`: why not; or what is not certain, although it may. At most one question at a time.
+    virtual void ask(std::function<void(bool may, const std::string& text)> done) = 0;
+    // The peer has answered the question numbered `refresh`: this copy is as new as its own.
+    virtual void agreed(std::uint64_t refresh) = 0;
+    // The peer's may be newer.
+    virtual void disagreed() = 0;
+};
 
 // This node's own copy of one mirror's register.
 class LocalRegister {
@@ -59,6 +76,10 @@ class NoArbiter final : public Arbiter {
     NoArbiter(Loop& loop, LocalRegister& local, Options options);
 
     void set_send(Send send) { send_ = std::move(send); }
+    void set_vote(std::unique_ptr<SoloVote> vote) { vote_ = std::move(vote); }
+    // Compares the copies with the peer; then the vote's agreed(refresh). Nothing without a
+    // session.
+    void refresh(std::uint64_t refresh);
     // Every control message of the kinds register_*.
     void on_message(const ControlMessage& message);
 
@@ -76,10 +97,19 @@ class NoArbiter final : public Arbiter {
         std::function<void(const SwapAnswer&)> swap_done;
     };
 
+    [[nodiscard]] SwapVerdict verdict(const RegisterProposal& proposal,
+                                      const RegisterValue& current) const noexcept;
     void begin(Call call);
     void answer_read(const ReadAnswer& answer);
     void answer_swap(const SwapAnswer& answer);
     void expired();
+    // Without a session.
+    void read_alone();
+    void swap_alone(const RegisterValue& own);
+    void store_swap(const std::string& text);
+    [[nodiscard]] std::string no_session() const;
+    void handle(const ControlMessage& message);
+    void refreshed(const RegisterValue& peers);
     void peer_value(const ControlMessage& message);
     void peer_proposes(const ControlMessage& message);
     void peer_answers(const ControlMessage& message);
@@ -91,10 +121,13 @@ class NoArbiter final : public Arbiter {
     LocalRegister& local_;
     Options options_;
     Send send_;
+    std::uint64_t refresh_ = 0;         // what is being refreshed, for the vote
+    std::uint64_t refresh_number_ = 0;  // the question about it; 0: none
     std::optional<Call> call_;
     bool is_storing_ = false;
     std::uint64_t next_number_ = 1;
     Timer timer_;
+    std::unique_ptr<SoloVote> vote_;  // null: kind none
 };
 
 }  // namespace gemel

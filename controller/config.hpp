@@ -48,6 +48,7 @@ struct ArbiterConfig {
     ArbiterKind kind = ArbiterKind::none;
     SocketAddress address;               // of a witness
     std::vector<SocketAddress> members;  // of etcd
+    std::vector<SocketAddress> targets;  // of pings; without ports
     // Of etcd, PEM files of this node; empty: plain HTTP, or no certificate of this node's own.
     std::string ca, certificate, private_key;
 };

@@ -25,6 +25,29 @@ void check_nodes(ConfigDraft& draft) {
     }
 }
 
+// A node answers its own pings whatever has become of the network.
+void check_targets(ConfigDraft& draft) {
+    const auto check = [&](bool is_v6, const std::array<std::uint8_t, 16>& ip,
+                           const std::string& what) {
+        for (const SocketAddress& target : draft.config.arbiter.targets) {
+            if (target.ip != ip || target.is_v6 != is_v6) continue;
+            draft.error_at("arbiter.address", "'address' in [arbiter] names " + what +
+                                                  ": it has to be a third machine's, like that "
+                                                  "of the gateway");
+        }
+    };
+    for (const NodeConfig& node : draft.config.nodes) {
+        for (const SocketAddress& link : node.links) {
+            check(link.is_v6, link.ip, "an address of node '" + node.name + "'");
+        }
+    }
+    for (const MirrorConfig& mirror : draft.config.mirrors) {
+        for (const VirtualAddress& address : mirror.virtual_ips) {
+            check(address.is_v6, address.ip, "a virtual address of mirror '" + mirror.name + "'");
+        }
+    }
+}
+
 void check_failover(ConfigDraft& draft) {
     const FailoverConfig& failover = draft.config.failover;
     if (failover.detect >= failover.heartbeat * 3) return;
@@ -266,6 +289,7 @@ void check_etcd_files(ConfigDraft& draft) {
 
 void check_config(ConfigDraft& draft, const ConfigContext& context) {
     check_nodes(draft);
+    check_targets(draft);
     check_failover(draft);
     for (const MirrorConfig& mirror : draft.config.mirrors) check_mirror_nodes(draft, mirror);
     check_directories(draft, context);

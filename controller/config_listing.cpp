@@ -3,6 +3,7 @@
 #include "controller/config.hpp"
 #include "controller/duration.hpp"
 #include "engine/base/assert.hpp"
+#include "netdev/pinger.hpp"
 
 #include <algorithm>
 
@@ -63,6 +64,13 @@ ConfigListing config_listing(const Config& config, const MirrorConfig& mirror) {
         std::vector<SocketAddress> members = config.arbiter.members;
         std::sort(members.begin(), members.end());
         listing.emplace_back("arbiter.address", join(texts_of(members)));
+    } else if (config.arbiter.kind == ArbiterKind::ping) {
+        std::vector<std::string> targets;
+        for (const SocketAddress& target : config.arbiter.targets) {
+            targets.push_back(ip_text(target));
+        }
+        std::sort(targets.begin(), targets.end());
+        listing.emplace_back("arbiter.address", join(targets));
     }
     // Their order is what tells volumes apart between the nodes.
     std::vector<std::string> blocks;

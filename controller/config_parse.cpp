@@ -7,6 +7,7 @@
 #include "engine/base/plain_name.hpp"
 #include "engine/store/exclude_list.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -103,31 +104,31 @@ void read_etcd_files(ConfigReader& reader, ArbiterConfig& arbiter) {
 
 void read_arbiter(const ConfigValue& table, ConfigDraft& draft) {
     constexpr std::array<std::string_view, 4> kKinds{"none", "witness", "etcd", "ping"};
-    constexpr std::size_t kMembersMax = 9;
+    constexpr std::size_t kAddressesMax = 9;  // each is given its share of two seconds
     ConfigReader reader(draft, table, "arbiter", table.place);
     ArbiterConfig& arbiter = draft.config.arbiter;
     reader.require("kind");
     if (const auto kind = reader.choice("kind", kKinds)) {
         arbiter.kind = static_cast<ArbiterKind>(*kind);
     }
-    if (arbiter.kind == ArbiterKind::witness || arbiter.kind == ArbiterKind::etcd) {
-        reader.require("address");
+    if (arbiter.kind != ArbiterKind::none) reader.require("address");
+    switch (arbiter.kind) {
+        case ArbiterKind::none:
+        case ArbiterKind::witness:
+            arbiter.address = reader.address("address").value_or(SocketAddress{});
+            break;
+        case ArbiterKind::etcd:
+            arbiter.members = reader.addresses("address", ConfigReader::Port::needed);
+            break;
+        case ArbiterKind::ping:
+            arbiter.targets = reader.addresses("address", ConfigReader::Port::none);
+            break;
     }
-    if (arbiter.kind == ArbiterKind::etcd) {
-        arbiter.members = reader.addresses("address");
-        if (arbiter.members.size() > kMembersMax) {
-            reader.error("address", reader.name("address") + " names more than " +
-                                        std::to_string(kMembersMax) + " members");
-        }
-    } else {
-        arbiter.address = reader.address("address").value_or(SocketAddress{});
+    if (std::max(arbiter.members.size(), arbiter.targets.size()) > kAddressesMax) {
+        reader.error("address", reader.name("address") + " names more than " +
+                                    std::to_string(kAddressesMax) + " addresses");
     }
     read_etcd_files(reader, arbiter);
-    if (arbiter.kind == ArbiterKind::ping) {
-        reader.error("kind",
-                     "an arbiter of kind 'ping' is not served by this version; use 'witness', "
-                     "'etcd' or 'none'");
-    }
 }
 
 void read_block(const ConfigValue& table, const std::string& path, MirrorConfig& mirror,

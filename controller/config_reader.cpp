@@ -33,6 +33,14 @@ std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"
 constexpr const char* kAddressExpected =
     " has to be a numeric address with a port, like \"10.0.0.1:7800\" or \"[fd00::1]:7800\", not ";
 
+constexpr const char* kIpExpected =
+    " has to be a numeric address, like \"10.0.0.254\" or \"fd00::fe\", not ";
+
+bool is_unspecified(const SocketAddress& address) {
+    return std::all_of(address.ip.begin(), address.ip.end(),
+                       [](std::uint8_t byte) { return byte == 0; });
+}
+
 }  // namespace
 
 ConfigReader::ConfigReader(ConfigDraft& draft, const ConfigValue& table, std::string path,
@@ -156,22 +164,29 @@ std::optional<SocketAddress> ConfigReader::address(std::string_view key) {
     return address;
 }
 
-std::vector<SocketAddress> ConfigReader::addresses(std::string_view key) {
+std::vector<SocketAddress> ConfigReader::addresses(std::string_view key, Port port) {
     std::vector<SocketAddress> result;
+    const auto parse = [port](std::string_view text) {
+        return port == Port::needed ? parse_address(text) : parse_ip(text);
+    };
+    const char* expected = port == Port::needed ? kAddressExpected : kIpExpected;
     const ConfigEntry* entry = find(key);
     if (entry == nullptr || entry->value.kind != ConfigValue::Kind::list) {
-        if (const auto one = address(key)) result.push_back(*one);
+        const std::optional<std::string> value = text(key);
+        if (!value) return result;
+        if (const auto one = parse(*value)) return {*one};
+        error(key, name(key) + expected + quoted(*value));
         return result;
     }
     const std::vector<std::string> items = texts(key);
     if (entry->value.items.empty()) error(key, name(key) + " is empty");
     for (std::size_t i = 0; i < items.size(); ++i) {
         const std::string place = path_ + "." + std::string(key) + "." + std::to_string(i);
-        const std::optional<SocketAddress> one = parse_address(items[i]);
+        const std::optional<SocketAddress> one = parse(items[i]);
         if (!one) {
-            draft_.error_at(place, name(key) + kAddressExpected + quoted(items[i]));
+            draft_.error_at(place, name(key) + expected + quoted(items[i]));
         } else if (std::find(result.begin(), result.end(), *one) != result.end()) {
-            draft_.error_at(place, name(key) + " names " + one->to_string() + " twice");
+            draft_.error_at(place, name(key) + " names " + quoted(items[i]) + " twice");
         } else {
             result.push_back(*one);
         }
@@ -215,11 +230,18 @@ const ConfigValue* ConfigReader::table_list(std::string_view key) {
     return list;
 }
 
+std::optional<SocketAddress> parse_ip(std::string_view text) {
+    const bool is_v6 = text.find(':') != std::string_view::npos;
+    const std::string with_port = (is_v6 ? "[" : "") + std::string(text) + (is_v6 ? "]:1" : ":1");
+    Result<SocketAddress> address = SocketAddress::parse(with_port);
+    if (!address.ok() || is_unspecified(address.value())) return std::nullopt;
+    address->port = 0;
+    return std::move(address).value();
+}
+
 std::optional<SocketAddress> parse_address(std::string_view text) {
     Result<SocketAddress> address = SocketAddress::parse(text);
-    if (!address.ok() || address->port == 0) return std::nullopt;
-    const auto& ip = address->ip;
-    if (std::all_of(ip.begin(), ip.end(), [](std::uint8_t byte) { return byte == 0; })) {
+    if (!address.ok() || address->port == 0 || is_unspecified(address.value())) {
         return std::nullopt;
     }
     return std::move(address).value();

@@ -32,8 +32,9 @@ class ConfigReader {
     std::optional<std::size_t> choice(std::string_view key,
                                       std::span<const std::string_view> choices);
     std::optional<SocketAddress> address(std::string_view key);
-    // One address, or a list of them.
-    std::vector<SocketAddress> addresses(std::string_view key);
+    // One address, or a list of them; with a port each, or without: then their port is 0.
+    enum class Port : std::uint8_t { needed, none };
+    std::vector<SocketAddress> addresses(std::string_view key, Port port);
     // Texts that are not empty; places are noted as "PATH.KEY.INDEX".
     std::vector<std::string> texts(std::string_view key);
     // A key that holds tables: {"a" = table, ...}. `what` names one: "a table for each node".
@@ -64,6 +65,8 @@ class ConfigReader {
     std::vector<std::string_view> known_;
 };
 
+// A numeric address that one can connect to, without a port.
+std::optional<SocketAddress> parse_ip(std::string_view text);
 // Port and a numeric address that one can connect to.
 std::optional<SocketAddress> parse_address(std::string_view text);
 

@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <optional>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -116,6 +117,21 @@ DoctorFinding examine_netlink() {
     return {"netlink", DoctorVerdict::absent, std::strerror(errno), "no virtual addresses"};
 }
 
+DoctorFinding examine_pings() {
+    constexpr const char* kFeature = "pings";
+    for (const int type : {SOCK_DGRAM, SOCK_RAW}) {
+        const int ping = socket(AF_INET, type | SOCK_CLOEXEC, IPPROTO_ICMP);
+        if (ping < 0) continue;
+        close(ping);
+        return {kFeature, DoctorVerdict::present,
+                "can be sent; as an arbiter they can't tell a peer that is dead from a cut between "
+                "the nodes, in which both would serve: a witness or etcd can",
+                ""};
+    }
+    return {kFeature, DoctorVerdict::absent, std::strerror(errno),
+            "no arbiter of kind 'ping': each node would wait for a person"};
+}
+
 // The effective capabilities of this process: those of `gemel` are those of root, as gemeld's.
 std::optional<std::uint64_t> effective_capabilities() {
     std::ifstream input("/proc/self/status");
@@ -199,6 +215,7 @@ std::vector<DoctorFinding> examine_machine() {
         examine_path("change times", "/sys/kernel/tracing/events/timestamp/ctime_ns_xchg",
                      "changes made without a mirror are not seen (Linux 6.13; 6.14 for ext4)"),
         examine_netlink(),
+        examine_pings(),
     };
     examine_capabilities(findings);
     return findings;

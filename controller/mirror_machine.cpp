@@ -287,6 +287,12 @@ RegisterValue MirrorMachine::value_of(std::uint64_t epoch, const std::string& se
     return value;
 }
 
+RegisterValue MirrorMachine::value_of_me_alone() {
+    std::uint64_t epoch = known_.epoch + 1;
+    if (options_.has_own_epochs && epoch % 2 != (options_.is_first ? 0U : 1U)) ++epoch;
+    return value_of(epoch, options_.node, {me()});
+}
+
 void MirrorMachine::read_register() {
     if (arbiter_busy_) return;
     arbiter_busy_ = true;
@@ -345,6 +351,8 @@ void MirrorMachine::handle(const RegisterSwapped& event) {
     if (answer.outcome == SwapOutcome::won) {
         Pending settled = std::move(*pending_);
         pending_.reset();
+        reservation_ = answer.text;
+        if (!reservation_.empty()) announce(LogLevel::warning, "vote", reservation_);
         learn(settled.proposal.value);
         return settle_won(std::move(settled));
     }
@@ -548,8 +556,7 @@ void MirrorMachine::handle(const ControlMessage& event) {
         case ControlKind::leave:
             if (phase_ == Phase::primary && !pending_) {
                 explain(options_.peer + " leaves");
-                propose(Purpose::isolate, known_, value_of(known_.epoch + 1, options_.node, {me()}),
-                        false);
+                propose(Purpose::isolate, known_, value_of_me_alone(), false);
             }
             return;
         case ControlKind::swap_request:

@@ -35,6 +35,9 @@ struct MirrorMachineOptions {
     // Sentence naming the first key in which two listings differ.
     std::function<std::string(Bytes ours, Bytes theirs)> describe_difference;
     std::string arbiter_name;  // for sentences
+    // Both nodes may win a swap to themselves over the same value (arbiter kind ping): the first
+    // node begins at even epochs only, the other at odd ones, so that no epoch begins twice.
+    bool has_own_epochs = false;
     Duration detect = Duration::seconds(1);
     Duration retry = Duration::milliseconds(250);
     Duration give_up = Duration::seconds(10);
@@ -152,6 +155,8 @@ class MirrorMachine {
     void settle_lost(Purpose purpose);
     [[nodiscard]] RegisterValue value_of(std::uint64_t epoch, const std::string& serving,
                                          std::vector<RegisterMember> members);
+    // {me}, at the next epoch that this node may begin at.
+    [[nodiscard]] RegisterValue value_of_me_alone();
     [[nodiscard]] RegisterMember me() const { return {options_.node, superblock_.incarnation}; }
     [[nodiscard]] bool am_member() const noexcept {
         return known_.has(options_.node, superblock_.incarnation);
@@ -258,6 +263,7 @@ class MirrorMachine {
     bool known_is_fresh_ = false;  // read from the arbiter since this wait began
     bool arbiter_busy_ = false;    // one call is outstanding
     std::string arbiter_trouble_;  // why the last call failed; empty when it did not
+    std::string reservation_;      // of the arbiter, on the swap that was won last
     std::optional<Pending> pending_;
     std::vector<Waiter> waiters_;
 

@@ -36,7 +36,8 @@ void MirrorMachine::serve() {
     if (unrecorded_) {
         enter(Phase::alone, "forced by a person, not recorded by " + options_.arbiter_name);
     } else {
-        enter(Phase::alone, options_.peer + " does not hold the newest data");
+        enter(Phase::alone, options_.peer + " does not hold the newest data" +
+                                (reservation_.empty() ? "" : "; " + reservation_));
     }
     if (!mount_serves_) {
         mount_serves_ = true;
@@ -168,7 +169,7 @@ void MirrorMachine::isolate() {
     GEMEL_ASSERT(phase_ == Phase::held);
     if (pending_) return;  // settled first (M2)
     if (register_is_older()) return end_serving(Phase::wait, older_register_sentence());
-    propose(Purpose::isolate, known_, value_of(known_.epoch + 1, options_.node, {me()}), false);
+    propose(Purpose::isolate, known_, value_of_me_alone(), false);
 }
 
 // The session ended while alone.
@@ -205,7 +206,8 @@ void MirrorMachine::lose_target(const std::string& why) {
     explain(options_.peer + " does not hold the newest data: " + why);
 }
 
-// The register was looked at while serving alone: nobody but a person's force can have changed it.
+// The register was looked at while serving alone: nobody can have changed it but a person's force,
+// or a ping on the other side of a cut.
 void MirrorMachine::check_alone(const RegisterValue& current) {
     if (unrecorded_) {
         const bool recorded =
@@ -234,7 +236,7 @@ void MirrorMachine::check_alone(const RegisterValue& current) {
     }
     if (current.epoch < superblock_.epoch) return register_went_back(current);
     learn(current);
-    end_serving(Phase::wait, options_.peer + " was promoted (" + describe(current) + ")");
+    end_serving(Phase::wait, options_.peer + " has gone on alone, too (" + describe(current) + ")");
 }
 
 // The arbiter's state was lost or restored from a backup. What is served alone stays right, but

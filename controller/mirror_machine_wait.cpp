@@ -197,7 +197,7 @@ void MirrorMachine::claim(const std::string& why) {
     if (superblock_.incarnation.number.is_none()) draw_incarnation();
     was_held_ = false;
     enter(Phase::claiming, why);
-    propose(Purpose::claim, known_, value_of(known_.epoch + 1, options_.node, {me()}), false);
+    propose(Purpose::claim, known_, value_of_me_alone(), false);
 }
 
 // --- promote --force -----------------------------------------------------------------------------

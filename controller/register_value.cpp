@@ -54,13 +54,15 @@ bool RegisterValue::has(std::string_view node, const Incarnation& incarnation) c
     return member != nullptr && !incarnation.number.is_none() && member->incarnation == incarnation;
 }
 
-SwapVerdict judge(const RegisterProposal& proposal, const RegisterValue& current) noexcept {
+SwapVerdict judge(const RegisterProposal& proposal, const RegisterValue& current,
+                  std::uint64_t step_max) noexcept {
     if (current.token == proposal.value.token) return SwapVerdict::repeated;
     if (current.epoch != proposal.expected_epoch || current.token != proposal.expected_token) {
         return SwapVerdict::lost;
     }
     const std::uint64_t epoch = proposal.value.epoch;
-    const bool follows = proposal.forced ? epoch > current.epoch : epoch == current.epoch + 1;
+    const bool follows =
+        epoch > current.epoch && (proposal.forced || epoch - current.epoch <= step_max);
     return follows ? SwapVerdict::won : SwapVerdict::lost;
 }
 

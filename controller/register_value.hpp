@@ -64,14 +64,15 @@ struct RegisterProposal {
     RegisterValue value;
 };
 
-// Whether the proposal may follow `current` at all: the one rule of every arbiter.
+// Whether the proposal may follow `current` at all: the one rule of every arbiter. Where each node
+// keeps to epochs of its own (kind ping) they grow by one or two: `step_max`.
 enum class SwapVerdict : std::uint8_t {
     won,       // apply it
     repeated,  // `current` is this very proposal's: won earlier
     lost,      // something else is recorded
 };
-[[nodiscard]] SwapVerdict judge(const RegisterProposal& proposal,
-                                const RegisterValue& current) noexcept;
+[[nodiscard]] SwapVerdict judge(const RegisterProposal& proposal, const RegisterValue& current,
+                                std::uint64_t step_max = 1) noexcept;
 
 void encode(const RegisterValue& value, ByteWriter& writer);
 void encode(const RegisterProposal& proposal, ByteWriter& writer);

@@ -133,7 +133,9 @@ bool LocalNode::start_heartbeats(std::string& why) {
 void LocalNode::hear(const HeartbeatEngine::Verdict& verdict) {
     for (Hosted& hosted : mirrors_) {
         if (hosted.host->peer() != peers_[verdict.peer]) continue;
-        if (verdict.change == HeartbeatMonitor::Change::silent) {
+        const bool is_silent = verdict.change == HeartbeatMonitor::Change::silent;
+        if (hosted.vote != nullptr) hosted.vote->peer_is_silent(is_silent);
+        if (is_silent) {
             hosted.host->node().on_peer_silent();
         } else {
             hosted.host->node().on_peer_alive();
@@ -141,8 +143,13 @@ void LocalNode::hear(const HeartbeatEngine::Verdict& verdict) {
     }
 }
 
+// The arbiter is these registers, not somebody else.
+bool LocalNode::keeps_registers() const noexcept {
+    return config_.arbiter.kind == ArbiterKind::none || config_.arbiter.kind == ArbiterKind::ping;
+}
+
 bool LocalNode::open_registers(std::string& why) {
-    if (config_.arbiter.kind != ArbiterKind::none) return true;
+    if (!keeps_registers()) return true;
     const std::string directory = options_.state_directory + "/registers";
     std::error_code error;
     std::filesystem::create_directory(directory, error);
@@ -156,13 +163,22 @@ bool LocalNode::open_registers(std::string& why) {
     return true;
 }
 
-void LocalNode::start_without_arbiter(MirrorHost& host) {
+void LocalNode::start_without_arbiter(Hosted& hosted) {
+    MirrorHost& host = *hosted.host;
     local_registers_.push_back(
         std::make_unique<StoredRegister>(*registers_, config_.cluster, host.name()));
     auto arbiter = std::make_unique<NoArbiter>(
         loop_, *local_registers_.back(),
         NoArbiter::Options{options_.node, host.peer(), host.connects()});
     NoArbiter& both = *arbiter;
+    if (config_.arbiter.kind == ArbiterKind::ping) {
+        auto vote = std::make_unique<PingVote>(
+            loop_, std::make_unique<Pinger>(loop_, config_.arbiter.targets),
+            PingVote::Options{host.peer(), config_.failover.detect});
+        vote->set_refresh([&both](std::uint64_t refresh) { both.refresh(refresh); });
+        hosted.vote = vote.get();
+        both.set_vote(std::move(vote));
+    }
     host.start(std::move(arbiter), [&both](MirrorNode& node) {
         both.set_send(
             [&node](const ControlMessage& message) { return node.send_register_message(message); });
@@ -189,8 +205,8 @@ std::unique_ptr<Arbiter> LocalNode::make_arbiter(const std::string& mirror) {
 
 void LocalNode::start_mirror(Hosted& hosted) {
     MirrorHost& host = *hosted.host;
-    if (config_.arbiter.kind == ArbiterKind::none) {
-        start_without_arbiter(host);
+    if (keeps_registers()) {
+        start_without_arbiter(hosted);
     } else {
         host.start(make_arbiter(host.name()), [](MirrorNode&) {});
     }
@@ -204,7 +220,12 @@ void LocalNode::start_mirror(Hosted& hosted) {
     options.mirror = host.name();
     hosted.session = std::make_unique<PeerSession>(
         loop_, log_, identity_, std::move(options), host.peer(),
-        [&host](std::unique_ptr<PeerLink> link) { host.node().on_session(std::move(link)); });
+        [&hosted](std::unique_ptr<PeerLink> link) { begin_session(hosted, std::move(link)); });
+}
+
+void LocalNode::begin_session(Hosted& hosted, std::unique_ptr<PeerLink> link) {
+    if (hosted.vote != nullptr) hosted.vote->session_begins();
+    hosted.host->node().on_session(std::move(link));
 }
 
 void LocalNode::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer) noexcept {
@@ -218,7 +239,7 @@ void LocalNode::on_session(std::unique_ptr<PeerLink> link, const PeerHello& peer
         return;
     }
     hosted->refused.clear();
-    hosted->host->node().on_session(std::move(link));
+    begin_session(*hosted, std::move(link));
 }
 
 void LocalNode::on_refused(const SocketAddress& remote, const std::string& why) noexcept {
@@ -237,7 +258,9 @@ void LocalNode::tick() {
     if (changes_) changes_->poll();
     for (Hosted& hosted : mirrors_) {
         hosted.host->check();
-        if (hosted.session) hosted.session->keep_connected(hosted.host->node().is_connected());
+        const bool is_connected = hosted.host->node().is_connected();
+        if (hosted.session) hosted.session->keep_connected(is_connected);
+        if (hosted.vote != nullptr) hosted.vote->tick(is_connected);
     }
     for (std::size_t i = 0; options_.on_step && i < mirrors_.size(); ++i) options_.on_step(i);
 }

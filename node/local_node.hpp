@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // This process as a node of its cluster: every mirror of the node, the sessions and heartbeats with
-// the peers, the registers of arbiter kind none, and the control socket. Wiring only; gemeld and
-// libgemel stand on it. What applications see of a mirror comes from the front ends that the
-// program gives.
+// the peers, the registers of arbiter kinds none and ping, and the control socket. Wiring only;
+// gemeld and libgemel stand on it. What applications see of a mirror comes from the front ends that
+// the program gives.
 //
 // All on the loop's thread.
 #pragma once
@@ -11,6 +11,7 @@
 #include "controller/config.hpp"
 #include "controller/control_server.hpp"
 #include "controller/event_log.hpp"
+#include "controller/ping_vote.hpp"
 #include "controller/register_store.hpp"
 #include "engine/mirror/change_source.hpp"
 #include "netdev/heartbeat_thread.hpp"
@@ -70,15 +71,18 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
         std::unique_ptr<MirrorHost> host;
         std::unique_ptr<PeerSession> session;  // where this node connects
         std::string refused;                   // where the peer does: why it was not let in
+        PingVote* vote = nullptr;              // arbiter kind ping: the arbiter's
     };
 
     bool open_mirrors(std::string& why);
     void watch_changes();
     bool listen(std::string& why);
     bool start_heartbeats(std::string& why);
+    [[nodiscard]] bool keeps_registers() const noexcept;
     bool open_registers(std::string& why);
     void start_mirror(Hosted& hosted);
-    void start_without_arbiter(MirrorHost& host);
+    void start_without_arbiter(Hosted& hosted);
+    static void begin_session(Hosted& hosted, std::unique_ptr<PeerLink> link);
     [[nodiscard]] std::unique_ptr<Arbiter> make_arbiter(const std::string& mirror);
     void observe();
     void tick();
@@ -105,7 +109,7 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
     EventLog events_;
     SessionIdentity identity_;
     std::unique_ptr<VirtualIp> virtual_ip_;
-    // Arbiter kind none: the registers live here.
+    // Arbiter kinds none and ping: the registers live here.
     std::unique_ptr<RegisterStore> registers_;
     std::vector<std::unique_ptr<LocalRegister>> local_registers_;
     std::unique_ptr<ChangeWatch> changes_;  // null: none wanted, or none to be had

@@ -98,6 +98,7 @@ MirrorMachineOptions MirrorHost::machine_options(const Arbiter& arbiter) {
         return describe_difference(*left, ours, *right, theirs);
     };
     options.arbiter_name = arbiter.name();
+    options.has_own_epochs = config_.arbiter.kind == ArbiterKind::ping;
     options.detect = config_.failover.detect;
     return options;
 }

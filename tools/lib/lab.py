@@ -195,6 +195,8 @@ class Lab:
             lines += [f'address = "10.77.0.{ADDRESSES["witness"]}:7801"']
         elif arbiter == "etcd":
             lines += [f"address = {json.dumps([f'10.77.0.{ADDRESSES[m]}:2379' for m in ETCD])}"]
+        elif arbiter == "ping":
+            lines += [f'address = "{self.address("client")}"']
         lines += ["[mirror.data]", f'nodes = ["{nodes[0]}", "{nodes[1]}"]',
                   volumes, mirror]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -325,7 +325,7 @@ TEST(Cli, ExaminesTheMachineAndNamesItself) {
     const Ended doctor = gemel({"doctor"});
     EXPECT_EQ(doctor.status, 0);
     for (const char* feature :
-         {"io_uring", "FUSE over io_uring", "FUSE passthrough", "eBPF", "netlink"}) {
+         {"io_uring", "FUSE over io_uring", "FUSE passthrough", "eBPF", "netlink", "pings"}) {
         EXPECT_NE(doctor.out.find(feature), std::string::npos) << feature;
     }
     EXPECT_TRUE(gemel({"doctor", "--json"}).out.starts_with("{\"features\":[{\"feature\":"));

@@ -145,10 +145,17 @@ const Mistake kValues[] = {
     {"witness_without_address",
      kHead + "[arbiter]\nkind = \"witness\"\n",
      {"g.toml:8:1: [arbiter] lacks 'address'"}},
-    {"arbiters_not_served",
+    {"ping_without_address",
      kHead + "[arbiter]\nkind = \"ping\"\n",
-     {"g.toml:9:8: an arbiter of kind 'ping' is not served by this version; use 'witness', 'etcd' "
-      "or 'none'"}},
+     {"g.toml:8:1: [arbiter] lacks 'address'"}},
+    {"ping_with_a_port",
+     kHead + "[arbiter]\nkind = \"ping\"\naddress = [\"10.0.0.254:80\", \"fd00::fe\"]\n",
+     {"g.toml:10:12: 'address' in [arbiter] has to be a numeric address, like \"10.0.0.254\" or "
+      "\"fd00::fe\", not '10.0.0.254:80'"}},
+    {"ping_of_a_node",
+     kHead + "[arbiter]\nkind = \"ping\"\naddress = \"10.0.0.1\"\n",
+     {"g.toml:10:11: 'address' in [arbiter] names an address of node 'alpha': it has to be a third "
+      "machine's, like that of the gateway"}},
     {"etcd_without_address",
      kHead + "[arbiter]\nkind = \"etcd\"\n",
      {"g.toml:8:1: [arbiter] lacks 'address'"}},
@@ -157,7 +164,7 @@ const Mistake kValues[] = {
              "  \"10.0.0.9:2379\", 7]\n",
      {"g.toml:10:29: 'address' in [arbiter] has to be a numeric address with a port, like "
       "\"10.0.0.1:7800\" or \"[fd00::1]:7800\", not 'etcd:2379'",
-      "g.toml:11:3: 'address' in [arbiter] names 10.0.0.9:2379 twice",
+      "g.toml:11:3: 'address' in [arbiter] names '10.0.0.9:2379' twice",
       "g.toml:11:20: 'address' in [arbiter] has to be a list of texts, not of a number"}},
     {"etcd_no_addresses",
      kHead + "[arbiter]\nkind = \"etcd\"\naddress = []\n",

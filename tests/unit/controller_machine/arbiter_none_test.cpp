@@ -3,7 +3,7 @@
 #include "controller/arbiter_none.hpp"
 
 #include "tests/sim/election_clock.hpp"
-#include "tests/unit/controller/register_samples.hpp"
+#include "tests/unit/controller_machine/memory_register.hpp"
 
 #include <gtest/gtest.h>
 
@@ -11,32 +11,6 @@
 
 namespace gemel {
 namespace {
-
-RegisterValue value(std::uint64_t epoch, std::uint8_t token, const std::string& serving,
-                    std::vector<std::string> nodes) {
-    RegisterValue v;
-    v.epoch = epoch;
-    v.serving = serving;
-    for (std::string& node : nodes) v.in_sync.push_back({std::move(node), {uuid(1), uuid(2)}});
-    v.token = uuid(token);
-    return v;
-}
-
-class MemoryRegister final : public LocalRegister {
-   public:
-    explicit MemoryRegister(Loop& loop) : loop_(loop) {}
-    [[nodiscard]] RegisterValue read() const override { return now; }
-    void store(const RegisterValue& next, std::function<void(Status)> done) override {
-        loop_.post([this, next, done = std::move(done)] {
-            now = next;
-            done({});
-        });
-    }
-    RegisterValue now;
-
-   private:
-    Loop& loop_;
-};
 
 class NoArbiterTest : public testing::Test {
    protected:
@@ -89,9 +63,9 @@ class NoArbiterTest : public testing::Test {
     bool connected = true;
     int lose_from = -1;
     std::array<SwapAnswer, 2> swapped;
-    const RegisterValue both = value(1, 9, "alpha", {"alpha", "beta"});
-    const RegisterValue alpha = value(2, 10, "alpha", {"alpha"});
-    const RegisterValue beta = value(2, 11, "beta", {"beta"});
+    const RegisterValue both = register_of(1, 9, "alpha", {"alpha", "beta"});
+    const RegisterValue alpha = register_of(2, 10, "alpha", {"alpha"});
+    const RegisterValue beta = register_of(2, 11, "beta", {"beta"});
 };
 
 TEST_F(NoArbiterTest, AChangeIsStoredByBoth) {
@@ -114,7 +88,7 @@ TEST_F(NoArbiterTest, WhatNamesThisNodeAloneMayChangeAlone) {
     nodes[0].local.now = alpha;
     connected = false;
     EXPECT_EQ(read(0).current, alpha);
-    EXPECT_EQ(swap(0, alpha, value(3, 12, "alpha", {"alpha"})), SwapOutcome::won);
+    EXPECT_EQ(swap(0, alpha, register_of(3, 12, "alpha", {"alpha"})), SwapOutcome::won);
 }
 
 TEST_F(NoArbiterTest, OfTwoProposalsAtOnceExactlyOneWins) {

@@ -52,6 +52,7 @@ class MachineTest : public testing::Test {
         options.is_first = true;
         options.directories_are_empty = is_empty;
         options.boot = kBoot;
+        options.has_own_epochs = has_own_epochs;
         options.arbiter_name = "the witness";
         options.config = {std::byte{1}};
         machine.emplace(options, superblock, prng);
@@ -160,6 +161,7 @@ class MachineTest : public testing::Test {
 
     Superblock superblock;
     bool is_empty = false;
+    bool has_own_epochs = false;
     Prng prng{1};
     std::optional<MirrorMachine> machine;
     MirrorActions last, log;
@@ -230,6 +232,25 @@ TEST_F(MachineTest, RestartAlwaysBeginsANewEpoch) {
     won();
     stored();
     EXPECT_EQ(only<CallReplica>().epoch, 6u);
+}
+
+// Where both may win apart from each other, what one begins at the other never does.
+TEST_F(MachineTest, EpochsOfItsOwnAreEvenForTheFirstNode) {
+    has_own_epochs = true;
+    start(alpha_only(5));
+    EXPECT_EQ(proposed().value.epoch, 6u);
+    won();
+    machine.reset();
+    start(alpha_only(6));
+    EXPECT_EQ(proposed().value.epoch, 8u);
+}
+
+TEST_F(MachineTest, WhatTheArbiterIsNotSureOfIsTold) {
+    start(alpha_only(5));
+    give(RegisterSwapped{{SwapOutcome::won, proposed().value, "decided by a ping"}});
+    EXPECT_EQ(all<Announce>().front().text, "decided by a ping");
+    stored();
+    EXPECT_EQ(machine->reason(), "beta does not hold the newest data; decided by a ping");
 }
 
 TEST_F(MachineTest, StateThatIsGoneNeverServesWhatTheRegisterSays) {

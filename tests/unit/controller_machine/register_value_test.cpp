@@ -36,6 +36,9 @@ TEST(RegisterJudge, SameEpochOfAnotherProposalLoses) {
 TEST(RegisterJudge, OnlyAPersonsForceMayLeaveOutEpochs) {
     RegisterProposal jump = proposal(value(4, 8), value(9, 9));
     EXPECT_EQ(judge(jump, value(4, 8)), SwapVerdict::lost);
+    EXPECT_EQ(judge(proposal(value(4, 8), value(6, 9)), value(4, 8)), SwapVerdict::lost);
+    EXPECT_EQ(judge(proposal(value(4, 8), value(6, 9)), value(4, 8), 2), SwapVerdict::won);
+    EXPECT_EQ(judge(proposal(value(4, 8), value(7, 9)), value(4, 8), 2), SwapVerdict::lost);
     jump.forced = true;
     EXPECT_EQ(judge(jump, value(4, 8)), SwapVerdict::won);
     jump.value.epoch = 4;
