@@ -304,6 +304,7 @@ void ModelReplica::check_complete() {
 }
 
 void ModelReplica::on_frame(FrameType type, Bytes payload) noexcept {
+    if (!link_) return;  // of one that this side has given up already
     ByteReader reader(payload);
     switch (type) {
         case FrameType::op: {
@@ -340,6 +341,7 @@ void ModelReplica::on_frame(FrameType type, Bytes payload) noexcept {
 }
 
 void ModelReplica::on_lost(Status reason) noexcept {
+    if (!link_) return;  // the same
     lose_link();
     events_->on_session_lost(reason);
 }

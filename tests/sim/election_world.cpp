@@ -99,7 +99,9 @@ void ElectionWorld::sync(int node) {
     for (int op = 0; op < next_op_; ++op) {
         bool everywhere = true;
         for (int n = 0; n < 2; ++n) {
-            if (is_member(n) && !disk(n).durable[index(op)]) everywhere = false;
+            // A sync of whoever takes the peer in waits for the peer already.
+            const bool joins = is_up(1 - n) && replica(1 - n).role() == ReplicaRole::attaching;
+            if ((is_member(n) || joins) && !disk(n).durable[index(op)]) everywhere = false;
         }
         if (everywhere) synced_[index(op)] = true;
     }
