@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every way of breaking block volumes in mutants.hpp and block_mutants.hpp is caught, within a
-// number of seeds that is written here and in docs/testing.md.
+// Every way of breaking block volumes in mutants.hpp, and the engine in block_mutants.hpp, is
+// caught, within a number of seeds that is written here and in docs/testing.md.
 #include "tests/sim/block_campaign.hpp"
 #include "tests/sim/block_mutants.hpp"
 
@@ -110,7 +110,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"claim_at_once", Mutant::none, BlockMutant::claim_at_once, Faults::slow, false, 100},
         Case{"mend_at_once", Mutant::none, BlockMutant::mend_at_once, Faults::refusals, false, 200},
         Case{"flush_elsewhere", Mutant::none, BlockMutant::flush_elsewhere, Faults::two, false,
-             100}),
+             100},
+        Case{"sync_elsewhere", Mutant::none, BlockMutant::sync_elsewhere, Faults::two, false, 100},
+        Case{"barrier_elsewhere", Mutant::none, BlockMutant::barrier_elsewhere, Faults::two, false,
+             100},
+        Case{"forget_changes", Mutant::none, BlockMutant::forget_changes, Faults::single, false,
+             100},
+        Case{"forget_intents_found", Mutant::none, BlockMutant::forget_intents_found,
+             Faults::single, false, 100}),
     [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

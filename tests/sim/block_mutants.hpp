@@ -10,6 +10,11 @@ enum class BlockMutant : unsigned char {
     claim_at_once,    // a resync looks at a range in which changes are under way
     mend_at_once,     // what a refused change left is mended before the changes behind it
     flush_elsewhere,  // a flush of a block volume syncs something else
+    // Of every volume:
+    sync_elsewhere,        // a sync of a file syncs something else
+    barrier_elsewhere,     // ... one of everything does
+    forget_changes,        // what is carried out alone is not marked as missing on the peer
+    forget_intents_found,  // intents that are left mark nothing
 };
 
 // Of every node of the clusters that run.

@@ -217,7 +217,10 @@ void ModelReplica::lose_link() {
     ++session_;
     snapshot_sent_ = snapshot_answered_ = false;
     is_quiescing_ = is_quiescing_ && role_ == ReplicaRole::alone;
-    if (role_ == ReplicaRole::primary) role_ = ReplicaRole::held;
+    if (role_ == ReplicaRole::primary) {
+        role_ = ReplicaRole::held;
+        if (world_.options.mutant == Mutant::answers_held_ops) answer_alone();
+    }
     if (role_ == ReplicaRole::alone) in_flight_.clear();
     // The link's own code may be on the stack.
     if (link_) loop_.post([gone = std::shared_ptr<PeerLink>(std::move(link_))] {});
@@ -230,6 +233,11 @@ void ModelReplica::detach() noexcept {
 }
 
 void ModelReplica::stop() noexcept {
+    const Mutant mutant = world_.options.mutant;
+    if (mutant == Mutant::answers_when_deposed && is_serving()) answer_alone();
+    if (mutant == Mutant::keeps_session && role_ == ReplicaRole::secondary) {
+        kept_link_ = std::move(link_);
+    }
     detach();
     role_ = ReplicaRole::idle;
     in_flight_.clear();
@@ -303,19 +311,31 @@ void ModelReplica::check_complete() {
     notify(ReplicaNotice::resync_complete);
 }
 
+void ModelReplica::apply(std::uint64_t number, int op) {
+    const bool follows = role_ == ReplicaRole::target || role_ == ReplicaRole::secondary;
+    PeerLink* link = follows ? link_.get() : kept_link_.get();
+    if (link == nullptr) return;
+    const auto carry_out = [this, op] {
+        content()[ElectionWorld::index(op)] = true;
+        world_.applied(node_, op);
+    };
+    if (world_.options.mutant == Mutant::acknowledges_unapplied) {
+        loop_.schedule(Duration::milliseconds(30), carry_out);
+    } else {
+        carry_out();
+    }
+    ByteBuffer answer;
+    ByteWriter(answer).put(number);
+    link->send(FrameType::ack, Bytes(answer), {});
+}
+
 void ModelReplica::on_frame(FrameType type, Bytes payload) noexcept {
-    if (!link_) return;  // of one that this side has given up already
+    if (!link_ && !kept_link_) return;  // of one that this side has given up already
     ByteReader reader(payload);
     switch (type) {
         case FrameType::op: {
-            if (role_ != ReplicaRole::target && role_ != ReplicaRole::secondary) return;
             const auto number = reader.get<std::uint64_t>();
-            const int op = reader.get<int>();
-            content()[ElectionWorld::index(op)] = true;
-            world_.applied(node_, op);
-            ByteBuffer answer;
-            ByteWriter(answer).put(number);
-            return link_->send(FrameType::ack, Bytes(answer), {});
+            return apply(number, reader.get<int>());
         }
         case FrameType::ack:
             return acked(reader.get<std::uint64_t>());
@@ -389,13 +409,16 @@ void ModelArbiter::swap(const RegisterProposal& proposal,
     }
     auto answer = std::make_shared<SwapAnswer>();
     auto carry_out = [&world = world_, node = node_, proposal, answer](RegisterValue& current) {
-        const SwapVerdict verdict = judge(proposal, current);
+        SwapVerdict verdict = judge(proposal, current);
+        if (world.options.mutant == Mutant::swap_without_comparing) verdict = SwapVerdict::won;
         if (verdict == SwapVerdict::won) {
             world.record(proposal.value);
             world.trace(ElectionWorld::kArbiter,
                         "recorded for node " + std::to_string(node) + ": " + describe(current));
         }
-        answer->outcome = verdict == SwapVerdict::lost ? SwapOutcome::lost : SwapOutcome::won;
+        const bool lost =
+            verdict == SwapVerdict::lost && world.options.mutant != Mutant::lost_is_won;
+        answer->outcome = lost ? SwapOutcome::lost : SwapOutcome::won;
         answer->current = current;
     };
     Duration& late = world_.delay_swap_[ElectionWorld::index(node_)];
@@ -416,7 +439,7 @@ void ModelArbiter::swap(const RegisterProposal& proposal,
 }
 
 void ModelServices::show(MountMode mode, std::function<void(Status, std::string)> done) noexcept {
-    mode_ = MountMode::guard;
+    abort();
     const std::uint64_t generation = ++generation_;
     const auto time = static_cast<std::int64_t>(world_.prng.between(1, 50));
     loop_.schedule(Duration::milliseconds(time), [this, mode, generation, done = std::move(done)] {
@@ -440,6 +463,13 @@ void ModelSuperblocks::store(const Superblock& superblock,
     const Instant due =
         world_.clock.now() + world_.delay() + world_.superblock_delay[ElectionWorld::index(node_)];
     last_ = std::max(last_, due);
+    const Mutant mutant = world_.options.mutant;
+    if (mutant == Mutant::superblock_not_stored) return loop_.post([done] { done({}); });
+    if (mutant == Mutant::serves_before_stored) {
+        loop_.post([done] { done({}); });
+        return loop_.schedule(last_ - world_.clock.now(),
+                              [this, superblock] { world_.disk(node_).superblock = superblock; });
+    }
     loop_.schedule(last_ - world_.clock.now(), [this, superblock, done = std::move(done)] {
         world_.disk(node_).superblock = superblock;
         done({});

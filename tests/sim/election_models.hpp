@@ -122,6 +122,7 @@ class ModelReplica final : public ReplicaPort, private PeerLinkHandler {
     void check_quiesced();
     void notify(ReplicaNotice notice, Status status = {}, std::string what = {});
     void lose_link();
+    void apply(std::uint64_t number, int op);
     OpSet& content();
 
     ElectionWorld& world_;
@@ -130,6 +131,7 @@ class ModelReplica final : public ReplicaPort, private PeerLinkHandler {
     ReplicaPortEvents* events_ = nullptr;
     ReplicaRole role_ = ReplicaRole::idle;
     std::unique_ptr<PeerLink> link_;
+    std::unique_ptr<PeerLink> kept_link_;  // Mutant::keeps_session
     std::uint64_t session_ = 0;
     std::uint64_t next_number_ = 1;
     std::deque<InFlight> in_flight_;
@@ -161,10 +163,14 @@ class ModelServices final : public MirrorMounts, public MirrorService {
    public:
     ModelServices(ElectionWorld& world, ElectionLoop& loop) : world_(world), loop_(loop) {}
     void show(MountMode mode, std::function<void(Status, std::string)> done) noexcept override;
-    void abort() noexcept override { mode_ = MountMode::guard; }
+    void abort() noexcept override {
+        if (world_.options.mutant != Mutant::mount_not_aborted) mode_ = MountMode::guard;
+    }
     void drain(std::function<void(Status, std::string)> done) noexcept override;
     void claim_addresses() noexcept override { address_held = true; }
-    void drop_addresses() noexcept override { address_held = false; }
+    void drop_addresses() noexcept override {
+        if (world_.options.mutant != Mutant::address_not_dropped) address_held = false;
+    }
     void start_application() noexcept override { application_runs = true; }
     void stop_application(std::function<void()> done) noexcept override;
 

@@ -74,6 +74,7 @@ bool ElectionWorld::is_paired() const {
 
 int ElectionWorld::new_op() {
     if (index(next_op_) >= kOpsMax) return -1;
+    acked_before_.push_back(acked_epoch_);
     return next_op_++;
 }
 
@@ -122,6 +123,12 @@ void ElectionWorld::acknowledged(int node, int op, bool alone) {
     } else if (!applied_[index(1 - node)][index(op)]) {
         broke("E2: " + what + ", its peer never applied it");
     }
+    const std::uint64_t epoch = serving_epoch_[index(node)];
+    if (!was_forced_ && epoch < acked_before_[index(op)]) {
+        broke("E6: " + what + " in epoch " + std::to_string(epoch) + ", begun after epoch " +
+              std::to_string(acked_before_[index(op)]) + " had acknowledged");
+    }
+    acked_epoch_ = std::max(acked_epoch_, epoch);
     acked_[index(op)] = true;
 }
 
@@ -131,6 +138,7 @@ void ElectionWorld::begins_to_serve(int node, std::uint64_t epoch) {
         broke("E4: epoch " + std::to_string(epoch) + " begins again");
     }
     epochs_begun_.push_back(epoch);
+    serving_epoch_[index(node)] = epoch;
     for (int op = 0; op < next_op_; ++op) {
         if (was_forced_ && !has(node, op)) excused_[index(op)] = true;
         if (acked_[index(op)] && !excused_[index(op)] && !has(node, op)) {
@@ -224,6 +232,7 @@ bool ElectionWorld::is_member(int node) const { return register_.find(name_of(no
 
 void ElectionWorld::record(const RegisterValue& value) {
     const RegisterValue before = std::exchange(register_, value);
+    register_before_ = before;
     for (int node = 0; node < 2; ++node) {
         const RegisterMember* member = register_.find(name_of(node));
         const RegisterMember* earlier = before.find(name_of(node));
@@ -336,6 +345,7 @@ void ElectionWorld::inject() {
         case Fault::arbiter_down:
             trace(kArbiter, "down");
             arbiter_is_down = true;
+            if (options.mutant == Mutant::witness_forgets) register_ = register_before_;
             clock.after(random_time(100, 10'000), [this] { arbiter_is_down = false; });
             break;
         case Fault::copy_fails:

@@ -12,7 +12,9 @@
 //       not been synced by every node in the register's set and was lost by a power cut of the only
 //       one in it, or by power cuts of both;
 //   E4  no epoch begins twice (object ids are tagged with it);
-//   E5  a mount serves, and an address is held, only on a node whose replica serves.
+//   E5  a mount serves, and an address is held, only on a node whose replica serves;
+//   E6  an op begun after a newer epoch has acknowledged one is not acknowledged in an older epoch,
+//       unless a person has forced a node to serve.
 #pragma once
 
 #include "controller/mirror_node.hpp"
@@ -41,6 +43,17 @@ enum class Mutant : std::uint8_t {
     read_settles_unknown,     // an unknown swap is dropped because a read shows the old value
     join_before_all_acked,    // begin_attaching only when the target is ready
     target_not_synced,        // a target joins before its copy is durable
+    swap_without_comparing,   // the arbiter records whatever it is asked to
+    lost_is_won,              // a swap that was refused is taken as won
+    witness_forgets,          // what was recorded last is gone when the arbiter is back
+    superblock_not_stored,    // a store of the superblock is answered and never carried out
+    serves_before_stored,     // ... is answered before it is carried out
+    answers_held_ops,         // what is in flight when the session is lost is answered at once
+    answers_when_deposed,     // a service that ends answers what is in flight with success
+    keeps_session,            // whoever stops following goes on applying what the session brings
+    acknowledges_unapplied,   // the secondary acknowledges first and applies later
+    mount_not_aborted,        // the mount of a service that has ended goes on answering
+    address_not_dropped,      // ... and its address stays
 };
 
 enum class Fault : std::uint8_t {
@@ -163,6 +176,10 @@ class ElectionWorld {
     OpSet acked_, excused_, synced_;
     std::array<OpSet, 2> applied_;
     std::vector<std::uint64_t> epochs_begun_;
+    std::array<std::uint64_t, 2> serving_epoch_{};  // of the newest service, by node
+    std::uint64_t acked_epoch_ = 0;                 // the newest that has acknowledged something
+    std::vector<std::uint64_t> acked_before_;       // acked_epoch_ when an op was begun
+    RegisterValue register_before_;
     bool automatic_writes_ = true;
     bool is_faulty_ = false;              // faults are being injected
     bool faults_follow_changes_ = false;  // of the register, too
