@@ -198,7 +198,8 @@ void EtcdArbiter::txn_answered(const std::string& body) {
     judge_seen();
 }
 
-void EtcdArbiter::give_up(const std::string& text) {
+// By value: it may be the text of what was seen, which goes here.
+void EtcdArbiter::give_up(std::string text) {
     if (call_->read_done) return finish(ReadAnswer{Status(Code::disconnected), {}, text});
     // What was seen may be what makes it fail.
     seen_.reset();

@@ -85,7 +85,7 @@ class EtcdArbiter final : public Arbiter {
     // What was just read, in a call that swaps.
     void judge_seen();
     void send_txn();
-    void give_up(const std::string& text);
+    void give_up(std::string text);
     void finish(const ReadAnswer& answer);
     void finish(const SwapAnswer& answer);
 

@@ -295,7 +295,9 @@ TEST_F(EtcdArbiterTest, SomethingThatIsNoRegisterIsRefusedAndLeftAlone) {
         EXPECT_NE(answer.text.find("/gemel/shop/db of etcd holds something that is no register"),
                   std::string::npos);
         const RegisterProposal forced{1, uuid(1), true, value(2, 2)};
-        EXPECT_EQ(swap(beta, forced).outcome, SwapOutcome::unreachable);
+        const SwapAnswer swapped = swap(beta, forced);
+        EXPECT_EQ(swapped.outcome, SwapOutcome::unreachable);
+        EXPECT_EQ(swapped.text, answer.text);
         EXPECT_EQ(stored(), bad);
     }
 }
