@@ -42,6 +42,10 @@ struct NodeConfig {
 struct FailoverConfig {
     Duration heartbeat = Duration::milliseconds(100);
     Duration detect = Duration::seconds(1);  // at least three heartbeats
+    // ProgressWatch::Options (progress_watch.hpp); 0 is off.
+    Duration io_timeout = Duration::seconds(30);
+    Duration slow_peer;
+    Duration slow_for = Duration::seconds(30);
 };
 
 struct ArbiterConfig {

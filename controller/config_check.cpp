@@ -50,6 +50,12 @@ void check_targets(ConfigDraft& draft) {
 
 void check_failover(ConfigDraft& draft) {
     const FailoverConfig& failover = draft.config.failover;
+    if (failover.io_timeout.ns != 0 && failover.io_timeout < failover.detect) {
+        draft.error_at("failover.io-timeout",
+                       "'io-timeout' (" + format_duration(failover.io_timeout) +
+                           ") has to be at least 'detect' (" + format_duration(failover.detect) +
+                           "), or 0s: off");
+    }
     if (failover.detect >= failover.heartbeat * 3) return;
     const bool has_detect = draft.places.contains("failover.detect");
     draft.error_at(has_detect ? "failover.detect" : "failover.heartbeat",

@@ -79,6 +79,15 @@ void read_failover(const ConfigValue& table, ConfigDraft& draft) {
     if (const auto time = reader.time("detect", Duration::milliseconds(50), kSecond * 60)) {
         failover.detect = *time;
     }
+    if (const auto time = reader.time("io-timeout", Duration(), kSecond * 600)) {
+        failover.io_timeout = *time;
+    }
+    if (const auto time = reader.time("slow-peer", Duration(), kSecond * 60)) {
+        failover.slow_peer = *time;
+    }
+    if (const auto time = reader.time("slow-for", kSecond, kSecond * 3600)) {
+        failover.slow_for = *time;
+    }
 }
 
 // The files of etcd's TLS. One of them without the others it needs would silently mean less.

@@ -99,6 +99,7 @@ void MirrorMachine::enter(Phase phase, std::string reason) {
     if (phase_ != phase) ++era_;
     phase_ = phase;
     reason_ = std::move(reason);
+    gives_way_ = false;
     if (phase != Phase::wait) {
         yield_over_ = false;
         cancel_timer(MirrorTimer::yield);
@@ -339,6 +340,15 @@ void MirrorMachine::handle(const RegisterRead& event) {
             set_timer(MirrorTimer::retry, options_.retry * 8);
             if (ok) check_alone(event.answer.current);
             return;
+        case Phase::held:
+            if (ok) learn(event.answer.current);
+            if (ok && !register_is_older() && !am_member()) return settle_lost(Purpose::isolate);
+            return isolate();
+        case Phase::secondary:
+            if (!peer_disk_hangs_) return;
+            if (!ok) return set_timer(MirrorTimer::retry, options_.retry);
+            learn(event.answer.current);
+            return leave_hanging_peer();
         default:
             return;
     }
@@ -519,6 +529,32 @@ void MirrorMachine::handle(const PeerAlive&) {
     if (phase_ == Phase::wait) evaluate();
 }
 
+void MirrorMachine::handle(const DisksJudged& event) {
+    own_disk_hangs_ = event.own_hangs;
+    peer_disk_hangs_ = event.peer_hangs;
+    if (event.peer_hangs) {
+        announce(LogLevel::warning, "failure",
+                 options_.peer + "'s disk hangs: what it was given " +
+                     std::to_string(event.peer_age.ns / 1'000'000'000) +
+                     " s ago is not done ('io-timeout')");
+    }
+    switch (phase_) {
+        case Phase::wait:
+            return evaluate();
+        case Phase::alone:
+            return consider_attach();
+        case Phase::held:
+            return isolate();
+        case Phase::secondary:
+            // Only where a vote can be had against a peer that lives: otherwise it is better to
+            // wait for its disk together.
+            if (peer_disk_hangs_ && options_.arbiter_votes) read_register();
+            return;
+        default:
+            return;
+    }
+}
+
 void MirrorMachine::handle(const ControlMessage& event) {
     if (!session_) return;
     switch (event.kind) {
@@ -614,7 +650,10 @@ void MirrorMachine::handle(const TimerFired& event) {
     switch (event.timer) {
         case MirrorTimer::retry:
             if (pending_) return send_pending();
-            if (phase_ == Phase::wait || phase_ == Phase::alone) read_register();
+            if (phase_ == Phase::wait || phase_ == Phase::alone || phase_ == Phase::held ||
+                (phase_ == Phase::secondary && peer_disk_hangs_)) {
+                read_register();
+            }
             return;
         case MirrorTimer::give_up:
             if (phase_ == Phase::held || phase_ == Phase::handing_over) {
@@ -625,11 +664,19 @@ void MirrorMachine::handle(const TimerFired& event) {
         case MirrorTimer::yield:
             yield_over_ = true;
             if (phase_ == Phase::wait) evaluate();
+            if (phase_ == Phase::held) isolate();
             return;
         case MirrorTimer::rejoin:
             may_not_follow_ = false;
             send_hello();
             if (phase_ == Phase::wait) evaluate();
+            return;
+        case MirrorTimer::steady:
+            losses_ = 0;
+            return;
+        case MirrorTimer::admit:
+            admits_ = true;
+            if (phase_ == Phase::alone) consider_attach();
             return;
         case MirrorTimer::leave:
             if (phase_ == Phase::leaving) finish_stop("");

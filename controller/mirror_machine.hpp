@@ -35,6 +35,8 @@ struct MirrorMachineOptions {
     // Sentence naming the first key in which two listings differ.
     std::function<std::string(Bytes ours, Bytes theirs)> describe_difference;
     std::string arbiter_name;  // for sentences
+    // A node that is in sync may be recorded as the only one while the other is heard.
+    bool arbiter_votes = true;
     // Both nodes may win a swap to themselves over the same value (arbiter kind ping): the first
     // node begins at even epochs only, the other at odd ones, so that no epoch begins twice.
     bool has_own_epochs = false;
@@ -43,6 +45,12 @@ struct MirrorMachineOptions {
     Duration give_up = Duration::seconds(10);
     Duration yield = Duration::seconds(3);
     Duration rejoin = Duration::seconds(30);
+    // A peer that is lost again and again within `steady` of having been taken in costs the
+    // application a stall each time: from the third loss on it is let in after a pause, which
+    // doubles each time.
+    Duration steady = Duration::seconds(60);
+    Duration admit = Duration::seconds(1);
+    Duration admit_max = Duration::seconds(30);
     Duration command_timeout = Duration::seconds(60);
 };
 
@@ -129,6 +137,7 @@ class MirrorMachine {
     void handle(const ControlMessage& event);
     void handle(const PeerSilent& event);
     void handle(const PeerAlive& event);
+    void handle(const DisksJudged& event);
     void handle(const RegisterRead& event);
     void handle(const RegisterSwapped& event);
     void handle(const SuperblockStored& event);
@@ -204,6 +213,10 @@ class MirrorMachine {
     void join_recorded();
     void hold(const std::string& why);
     void isolate();
+    // Leaves the mirror to the peer, for a while, because this node's own disk hangs.
+    bool give_way();
+    void count_loss();
+    void forget_losses();
     void lose_target(const std::string& why);
     void check_alone(const RegisterValue& current);
     void register_went_back(const RegisterValue& current);
@@ -223,6 +236,7 @@ class MirrorMachine {
     void copy_synced(Status status);
     void joined(const RegisterValue& value);
     void stop_following(const std::string& reason);
+    void leave_hanging_peer();
     // `is_suspect`: what the copy holds is not known any more.
     void following_failed(const std::string& what, bool is_suspect);
 
@@ -270,6 +284,11 @@ class MirrorMachine {
     bool session_ = false;
     std::optional<MirrorHello> hello_;  // of this session
     bool peer_silent_ = false;
+    bool own_disk_hangs_ = false;
+    bool peer_disk_hangs_ = false;
+    bool gives_way_ = false;    // held: the yield timer runs
+    std::uint64_t losses_ = 0;  // of the peer, each soon after it had been taken in
+    bool admits_ = true;        // no pause is under way
     bool yield_over_ = false;
     bool may_not_claim_ = false;   // this copy failed: not a source until a person says start
     bool may_not_follow_ = false;  // ... and not a target until the rejoin timer

@@ -120,6 +120,15 @@ void MirrorMachine::stop_following(const std::string& reason) {
     evaluate();
 }
 
+// The serving node's disk hangs, and the arbiter can be asked. What it acknowledged is here, and
+// nothing more is taken from it before this node claims the right to serve (M5).
+void MirrorMachine::leave_hanging_peer() {
+    if (!am_member() || own_disk_hangs_) return;
+    GEMEL_PROBE("mirror machine: leaves a serving node whose disk hangs");
+    close_session();
+    stop_following(options_.peer + "'s disk hangs");
+}
+
 void MirrorMachine::following_failed(const std::string& what, bool is_suspect) {
     failure_ = what;
     may_not_claim_ = may_not_follow_ = true;

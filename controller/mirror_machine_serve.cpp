@@ -75,6 +75,10 @@ void MirrorMachine::consider_attach() {
     if (!session_ || !hello_ || hello_->state != MirrorState::wait) return;
     if (hello_->is_serving) return;
     if (hello_->known.epoch > known_.epoch) return read_register();
+    if (!admits_) {
+        return explain(options_.peer + " was lost again and again: waits before it is taken in");
+    }
+    if (peer_disk_hangs_) return explain(options_.peer + "'s disk hangs");
     if (hello_->is_failed) {
         return explain(options_.peer + "'s copy failed" +
                        (peer_failure_.empty() ? "" : ": " + peer_failure_));
@@ -147,6 +151,7 @@ void MirrorMachine::join_recorded() {
     compare_fully_ = false;
     for (SuperblockVolume& volume : superblock_.volumes) volume.must_compare = false;
     store(AfterStore::nothing);
+    set_timer(MirrorTimer::steady, options_.steady);
     enter(Phase::primary, "");
     announce(LogLevel::info, "resync", options_.peer + " holds every write now");
     ControlMessage message;
@@ -159,6 +164,7 @@ void MirrorMachine::join_recorded() {
 
 void MirrorMachine::hold(const std::string& why) {
     attach_ = Attach::none;
+    count_loss();
     enter(Phase::held, "acknowledges nothing until the register says so: " + why);
     announce(LogLevel::warning, "failure", why);
     set_timer(MirrorTimer::give_up, options_.give_up);
@@ -169,7 +175,46 @@ void MirrorMachine::isolate() {
     GEMEL_ASSERT(phase_ == Phase::held);
     if (pending_) return;  // settled first (M2)
     if (register_is_older()) return end_serving(Phase::wait, older_register_sentence());
+    if (give_way()) return;
     propose(Purpose::isolate, known_, value_of_me_alone(), false);
+}
+
+// The application waits for each of them.
+void MirrorMachine::count_loss() {
+    constexpr std::uint64_t kFree = 2;
+    cancel_timer(MirrorTimer::steady);
+    if (++losses_ <= kFree) return;
+    GEMEL_PROBE("mirror machine: the peer is lost again and again");
+    const std::uint64_t doublings = std::min<std::uint64_t>(losses_ - kFree - 1, 16);
+    const Duration pause =
+        std::min(options_.admit * (std::int64_t{1} << doublings), options_.admit_max);
+    admits_ = false;
+    set_timer(MirrorTimer::admit, pause);
+    announce(LogLevel::warning, "failure",
+             options_.peer + " was lost " + std::to_string(losses_) +
+                 " times, each time soon after it had been taken in: it is taken in again in " +
+                 std::to_string(pause.ns / 1'000'000'000) + " s at the earliest");
+}
+
+void MirrorMachine::forget_losses() {
+    losses_ = 0;
+    admits_ = true;
+    cancel_timer(MirrorTimer::steady);
+    cancel_timer(MirrorTimer::admit);
+}
+
+// The peer sees by the heartbeats what this node sees itself, and takes over. Until that is
+// recorded, or it has had its time, nothing is proposed against it.
+bool MirrorMachine::give_way() {
+    if (!own_disk_hangs_ || peer_silent_ || yield_over_ || !options_.arbiter_votes) return false;
+    if (!gives_way_) {
+        GEMEL_PROBE("mirror machine: gives way because its own disk hangs");
+        gives_way_ = true;
+        explain("acknowledges nothing: its disk hangs; " + options_.peer + " may take over");
+        set_timer(MirrorTimer::yield, options_.yield);
+    }
+    set_timer(MirrorTimer::retry, options_.retry);
+    return true;
 }
 
 // The session ended while alone.
@@ -193,6 +238,7 @@ void MirrorMachine::lose_target(const std::string& why) {
             [[fallthrough]];
         case Attach::sharing:
         case Attach::completing:
+            count_loss();
             // What is in flight is about to be answered alone.
             attach_ = Attach::withdrawing;
             draw_history();
@@ -268,6 +314,7 @@ void MirrorMachine::end_serving(Phase next, const std::string& reason) {
     actions_.emplace_back(ShowMount{MountMode::guard, ++mount_generation_});
     services_up_ = mount_serves_ = false;
     attach_ = Attach::none;
+    forget_losses();
     unrecorded_ = was_held_ = false;
     refusal_.clear();
     enter(next, reason);

@@ -21,13 +21,15 @@ using CommandId = std::uint64_t;
 
 enum class MirrorTimer : std::uint8_t {
     retry,    // ask the arbiter again: an unsettled swap, or what is recorded now
+    steady,   // the peer has been in sync for long enough to be trusted
+    admit,    // a peer that was lost again and again may be taken in
     give_up,  // held for so long without any outcome: stop serving
     yield,    // the node that ought to serve first has had its time
     rejoin,   // a copy that failed may try to be filled again
     leave,    // the serving node did not answer a secondary that leaves
     command,  // a person's command has waited long enough
 };
-inline constexpr std::size_t kMirrorTimerCount = 6;
+inline constexpr std::size_t kMirrorTimerCount = 8;
 
 enum class MountMode : std::uint8_t {
     guard,      // read-only, empty: covers the bare directory
@@ -61,6 +63,12 @@ struct SessionLost {
 };
 struct PeerSilent {};  // nothing heard on any link for `detect`
 struct PeerAlive {};
+// Whether the oldest work of a node's disk has been under way for too long.
+struct DisksJudged {
+    bool own_hangs = false;
+    bool peer_hangs = false;
+    Duration peer_age;
+};
 struct RegisterRead {
     ReadAnswer answer;
 };
@@ -77,7 +85,7 @@ enum class ReplicaNotice : std::uint8_t {
     first_write_alone,  // waits for a new history id
     resync_complete,    // everything was acknowledged at this very moment
     quiesced,           // nothing in flight, both nodes have synced (status)
-    peer_stuck,         // an op has waited for the peer longer than `detect`
+    peer_stuck,         // ops wait for the peer too long (progress_watch.hpp)
     volumes_synced,     // the target's copy is on stable storage (status)
     before_forgotten,   // no state before a resync is kept any more, durably (status)
     restored,           // the state before a resync is back, and on stable storage (status)
@@ -104,7 +112,7 @@ struct TimerFired {
 };
 
 using MirrorEvent = std::variant<CommandGiven, SessionUp, SessionLost, MirrorHello, ControlMessage,
-                                 PeerSilent, PeerAlive, RegisterRead, RegisterSwapped,
+                                 PeerSilent, PeerAlive, DisksJudged, RegisterRead, RegisterSwapped,
                                  SuperblockStored, ReplicaNoticed, ServiceNoticed, TimerFired>;
 
 // --- Actions ------------------------------------------------------------------------------------

@@ -138,6 +138,11 @@ void MirrorMachine::evaluate_sole_restarted() {
 void MirrorMachine::evaluate_member() {
     const RegisterMember* peer = known_.find(options_.peer);
     GEMEL_ASSERT(peer != nullptr);
+    const bool may_take_over = peer_disk_hangs_ && !own_disk_hangs_ && options_.arbiter_votes;
+    if (may_take_over && known_.serving == options_.peer) {
+        close_session();  // M5
+        return claim(options_.peer + "'s disk hangs");
+    }
     if (!session_ || !hello_) {
         if (peer_silent_ && !session_) return claim(options_.peer + " is silent on every link");
         if (known_.serving == options_.node) return claim("is recorded as the serving node");

@@ -12,11 +12,11 @@ constexpr Duration kHelloInterval = Duration::seconds(1);
 }
 
 MirrorNode::MirrorNode(Loop& loop, const Ports& ports, MirrorMachineOptions options,
-                       Superblock superblock)
+                       Superblock superblock, const ProgressWatch::Options& watch)
     : loop_(loop),
       ports_(ports),
-      machine_(options, std::move(superblock), loop.prng()),
-      detect_(options.detect),
+      machine_(std::move(options), std::move(superblock), loop.prng()),
+      watch_(watch),
       since_(loop.wall_time()),
       alive_(std::make_shared<bool>(true)) {
     for (std::size_t i = 0; i < kMirrorTimerCount; ++i) {
@@ -70,20 +70,26 @@ void MirrorNode::on_session(std::unique_ptr<PeerLink> link) noexcept {
 void MirrorNode::on_peer_silent() noexcept { step(PeerSilent{}); }
 void MirrorNode::on_peer_alive() noexcept { step(PeerAlive{}); }
 
-void MirrorNode::check_progress() noexcept {
+void MirrorNode::check_progress(Duration peer_disk) noexcept {
     if (machine_.has_session() && loop_.now() - last_hello_ >= kHelloInterval) {
         // A peer that was rebooted within `detect` knows nothing of this session, and only what is
         // sent on it brings that to light: by a reset, or, where a filter drops those, when the
         // stream's patience ends (network.hpp). So no session is silent, in any state.
         act(SendHello{machine_.make_hello()});
     }
-    const Duration waiting = ports_.replica.waiting_for_peer();
-    if (waiting <= detect_) return;
-    GEMEL_PROBE("mirror node: an op waited for the peer too long");
-    step(ReplicaNoticed{
-        ReplicaNotice::peer_stuck,
-        {},
-        "it has not acknowledged a write for " + std::to_string(waiting.ns / 1'000'000) + " ms"});
+    ProgressWatch::Reading reading;
+    reading.waiting_for_peer = ports_.replica.waiting_for_peer();
+    reading.own_disk = ports_.replica.waiting_for_disk();
+    reading.peer_disk = peer_disk;
+    reading.peer_answers = ports_.replica.peer_answers();
+    ProgressWatch::Verdict verdict = watch_.judge(reading, loop_.now());
+    const DisksJudged disks{verdict.own_disk_hangs, verdict.peer_disk_hangs, peer_disk};
+    if (disks.own_hangs != disks_.own_hangs || disks.peer_hangs != disks_.peer_hangs) {
+        disks_ = disks;
+        step(disks);
+    }
+    if (verdict.peer_fault.empty()) return;
+    step(ReplicaNoticed{ReplicaNotice::peer_stuck, {}, std::move(verdict.peer_fault)});
 }
 
 void MirrorNode::on_replica(const ReplicaNoticed& notice) noexcept { step(notice); }

@@ -9,6 +9,7 @@
 
 #include "controller/mirror_machine.hpp"
 #include "controller/ports.hpp"
+#include "controller/progress_watch.hpp"
 #include "engine/io/loop.hpp"
 #include "engine/mirror/peer_link.hpp"
 
@@ -34,7 +35,8 @@ class MirrorNode final : private ReplicaPortEvents, private PeerLinkHandler {
     using Reply = std::function<void(bool done, const std::string& text)>;
 
     // Requires: loop and ports outlive it.
-    MirrorNode(Loop& loop, const Ports& ports, MirrorMachineOptions options, Superblock superblock);
+    MirrorNode(Loop& loop, const Ports& ports, MirrorMachineOptions options, Superblock superblock,
+               const ProgressWatch::Options& watch);
     ~MirrorNode();
     MirrorNode(const MirrorNode&) = delete;
     MirrorNode& operator=(const MirrorNode&) = delete;
@@ -45,8 +47,9 @@ class MirrorNode final : private ReplicaPortEvents, private PeerLinkHandler {
     void on_session(std::unique_ptr<PeerLink> link) noexcept;
     void on_peer_silent() noexcept;
     void on_peer_alive() noexcept;
-    // Looks whether an op has waited for the peer too long; call it every heartbeat or so.
-    void check_progress() noexcept;
+    // Looks whether work goes on here and there; call it every heartbeat. `peer_disk`: how long the
+    // oldest work of the peer's disk has been under way, as its heartbeats say.
+    void check_progress(Duration peer_disk) noexcept;
     // Called with every control message of the arbiter kind none (register_*).
     void set_register_handler(std::function<void(const ControlMessage&)> handler) {
         register_handler_ = std::move(handler);
@@ -98,7 +101,8 @@ class MirrorNode final : private ReplicaPortEvents, private PeerLinkHandler {
     std::array<std::unique_ptr<Timer>, kMirrorTimerCount> timers_;
     std::unordered_map<CommandId, Reply> replies_;
     CommandId next_command_ = 1;
-    Duration detect_;
+    ProgressWatch watch_;
+    DisksJudged disks_;  // as told last
     Instant last_hello_;
     MirrorState last_state_ = MirrorState::stopped;
     WallTime since_;

@@ -6,6 +6,7 @@
 
 #include "controller/mirror_machine_types.hpp"
 #include "engine/base/log.hpp"
+#include "engine/mirror/application_load.hpp"
 #include "engine/mirror/peer_link.hpp"
 #include "engine/store/superblock.hpp"
 
@@ -78,6 +79,10 @@ class ReplicaPort {
     [[nodiscard]] virtual PeerLink* link() noexcept = 0;
     // How long the oldest op has been waiting for nothing but the peer; 0: none does.
     [[nodiscard]] virtual Duration waiting_for_peer() const noexcept = 0;
+    // How long the oldest of what was given to this node's disk has been under way; 0: nothing is.
+    [[nodiscard]] virtual Duration waiting_for_disk() const noexcept = 0;
+    // Ops that the in-sync peer has acknowledged since the port was made, and their waits for it.
+    [[nodiscard]] virtual ApplicationLoad::Answered peer_answers() const noexcept = 0;
 };
 
 class MirrorMounts {

@@ -164,6 +164,12 @@ PeerLink* EngineReplica::link() noexcept { return replica_.link(); }
 
 Duration EngineReplica::waiting_for_peer() const noexcept { return replica_.waiting_for_peer(); }
 
+Duration EngineReplica::waiting_for_disk() const noexcept { return replica_.waiting_for_disk(); }
+
+ApplicationLoad::Answered EngineReplica::peer_answers() const noexcept {
+    return replica_.counters().peer_answers;
+}
+
 void EngineReplica::notice(ReplicaNotice what, Status status, std::string text) noexcept {
     GEMEL_ASSERT(events_ != nullptr);
     events_->on_replica({what, status, std::move(text)});

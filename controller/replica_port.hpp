@@ -54,6 +54,8 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     void stop() noexcept override;
     [[nodiscard]] PeerLink* link() noexcept override;
     [[nodiscard]] Duration waiting_for_peer() const noexcept override;
+    [[nodiscard]] Duration waiting_for_disk() const noexcept override;
+    [[nodiscard]] ApplicationLoad::Answered peer_answers() const noexcept override;
 
    private:
     void notice(ReplicaNotice what, Status status = {}, std::string text = {}) noexcept;

@@ -2,6 +2,7 @@
 #include "netdev/heartbeat_engine.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/checksum.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -16,9 +17,10 @@ namespace gemel {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x62686d67;  // "gmhb", little endian
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 constexpr std::size_t kTagSize = 16;
 constexpr std::size_t kNameSizeMax = 64;
+constexpr std::size_t kAgesMax = 12;
 
 using Tag = std::array<std::byte, kTagSize>;
 
@@ -34,7 +36,20 @@ Tag tag_of(Bytes key, Bytes data) noexcept {
     return tag;
 }
 
+// The greatest, as many as a datagram has room for.
+std::vector<DiskAge> greatest(std::span<const DiskAge> ages) {
+    std::vector<DiskAge> told(ages.begin(), ages.end());
+    std::sort(told.begin(), told.end(),
+              [](const DiskAge& a, const DiskAge& b) { return a.age > b.age; });
+    told.resize(std::min(told.size(), kAgesMax));
+    return told;
+}
+
 }  // namespace
+
+std::uint64_t disk_age_key(std::string_view mirror) noexcept {
+    return std::max<std::uint64_t>(checksum64(as_bytes(mirror)), 1);
+}
 
 HeartbeatEngine::HeartbeatEngine(Options options, Instant now) : options_(std::move(options)) {
     for (const Peer& peer : options_.peers) {
@@ -43,11 +58,12 @@ HeartbeatEngine::HeartbeatEngine(Options options, Instant now) : options_(std::m
         monitor.interval = options_.interval;
         monitor.detect = options_.detect;
         peers_.push_back(
-            {HeartbeatMonitor(monitor, now), std::vector<Echo>(peer.link_count), 0, 0, 0, {}});
+            {HeartbeatMonitor(monitor, now), std::vector<Echo>(peer.link_count), 0, 0, 0, {}, {}});
     }
 }
 
-ByteBuffer HeartbeatEngine::make(std::size_t peer, std::size_t link, Instant now) {
+ByteBuffer HeartbeatEngine::make(std::size_t peer, std::size_t link, Instant now,
+                                 std::span<const DiskAge> ages) {
     const Echo& echo = peers_[peer].echoes[link];
     ByteBuffer datagram;
     ByteWriter out(datagram);
@@ -64,6 +80,12 @@ ByteBuffer HeartbeatEngine::make(std::size_t peer, std::size_t link, Instant now
     out.sized(options_.cluster);
     out.sized(options_.node);
     out.sized(options_.peers[peer].node);
+    const std::vector<DiskAge> told = greatest(ages);
+    out.put(static_cast<std::uint8_t>(told.size()));
+    for (const DiskAge& one : told) {
+        out.put(one.mirror);
+        out.put(one.age.ns);
+    }
     const Tag tag = tag_of(options_.key, datagram);
     out.bytes(tag);
     return datagram;
@@ -117,6 +139,11 @@ std::optional<HeartbeatEngine::Verdict> HeartbeatEngine::receive(std::size_t lin
     const std::string_view cluster = as_text(in.sized(kNameSizeMax));
     const std::string_view node = as_text(in.sized(kNameSizeMax));
     const std::string_view target = as_text(in.sized(kNameSizeMax));
+    std::vector<DiskAge> ages(std::min<std::size_t>(in.get<std::uint8_t>(), kAgesMax));
+    for (DiskAge& one : ages) {
+        one.mirror = in.get<std::uint64_t>();
+        one.age.ns = in.get<std::int64_t>();
+    }
     if (!in.at_end() || magic != kMagic || version != kVersion) return std::nullopt;
     if (cluster != options_.cluster || target != options_.node) return std::nullopt;
     const auto known = std::find_if(options_.peers.begin(), options_.peers.end(),
@@ -129,6 +156,7 @@ std::optional<HeartbeatEngine::Verdict> HeartbeatEngine::receive(std::size_t lin
     if (start != peer.start) peer.echoes[link] = {start, sent_ns, now};
     if (start != peer.start && !is_echo) return std::nullopt;
     if (!is_new(peer, start, sequence)) return std::nullopt;
+    if (sequence == peer.sequence) peer.ages = std::move(ages);
     peer.echoes[link] = {start, sent_ns, now};
     std::optional<Duration> round_trip;
     if (is_echo && echoed_ns != 0) {
@@ -146,6 +174,14 @@ std::vector<HeartbeatEngine::Verdict> HeartbeatEngine::tick(Instant now) {
         if (const auto change = peers_[i].monitor.tick(now)) verdicts.push_back({i, *change});
     }
     return verdicts;
+}
+
+Duration HeartbeatEngine::disk_age(std::size_t peer, std::uint64_t mirror) const noexcept {
+    Duration age;
+    for (const DiskAge& one : peers_[peer].ages) {
+        if (one.mirror == mirror || one.mirror == 0) age = std::max(age, one.age);
+    }
+    return age;
 }
 
 }  // namespace gemel

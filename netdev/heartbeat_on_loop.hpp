@@ -21,26 +21,32 @@ class HeartbeatOnLoop {
     };
     using Callback = std::function<void(const HeartbeatEngine::Verdict&)>;
 
+    using Probe = std::function<std::vector<DiskAge>()>;
+
     // Requires: the loop outlives it. Errors: as bind_datagram.
     static Result<std::unique_ptr<HeartbeatOnLoop>> start(Loop& loop,
                                                           HeartbeatEngine::Options options,
                                                           std::vector<Link> links,
-                                                          Callback callback);
+                                                          Callback callback, Probe probe);
     ~HeartbeatOnLoop();
 
     void refused(std::size_t peer) { engine_.refused(peer, loop_.now()); }
+    [[nodiscard]] Duration disk_age(std::size_t peer, std::uint64_t mirror) const noexcept {
+        return engine_.disk_age(peer, mirror);
+    }
 
    private:
     class Receiver;
 
     HeartbeatOnLoop(Loop& loop, HeartbeatEngine::Options options, std::vector<Link> links,
-                    Callback callback);
+                    Callback callback, Probe probe);
     void tick();
 
     Loop& loop_;
     HeartbeatEngine engine_;
     std::vector<Link> links_;
     Callback callback_;
+    Probe probe_;
     std::vector<std::unique_ptr<Receiver>> receivers_;
     Timer timer_;
 };

@@ -45,19 +45,19 @@ socklen_t to_kernel(const SocketAddress& address, sockaddr_storage& storage) noe
 }  // namespace
 
 HeartbeatThread::HeartbeatThread(Loop& loop, LogSink& log, HeartbeatEngine::Options options,
-                                 std::vector<Link> links, Callback callback)
+                                 std::vector<Link> links, Callback callback, Probe probe)
     : loop_(loop),
       log_(log),
       engine_(std::move(options), monotonic_now()),
       links_(std::move(links)),
-      callback_(std::make_shared<Callback>(std::move(callback))) {}
+      loop_side_(std::make_shared<LoopSide>(LoopSide{std::move(callback), std::move(probe)})) {}
 
 std::unique_ptr<HeartbeatThread> HeartbeatThread::start(Loop& loop, LogSink& log,
                                                         HeartbeatEngine::Options options,
                                                         std::vector<Link> links, Callback callback,
-                                                        std::string& why) {
-    std::unique_ptr<HeartbeatThread> heartbeat(
-        new HeartbeatThread(loop, log, std::move(options), std::move(links), std::move(callback)));
+                                                        Probe probe, std::string& why) {
+    std::unique_ptr<HeartbeatThread> heartbeat(new HeartbeatThread(
+        loop, log, std::move(options), std::move(links), std::move(callback), std::move(probe)));
     if (!heartbeat->bind(why)) return nullptr;
     heartbeat->thread_ = std::thread([self = heartbeat.get()] { self->run(); });
     return heartbeat;
@@ -66,7 +66,7 @@ std::unique_ptr<HeartbeatThread> HeartbeatThread::start(Loop& loop, LogSink& log
 HeartbeatThread::~HeartbeatThread() {
     stopping_ = true;
     if (thread_.joinable()) thread_.join();
-    *callback_ = nullptr;
+    *loop_side_ = {};
     for (const int socket : sockets_) close(socket);
 }
 
@@ -118,9 +118,11 @@ void HeartbeatThread::run() {
 
 void HeartbeatThread::send_all(Instant now) {
     const std::lock_guard lock(mutex_);
+    const std::vector<DiskAge> own_ages = ages(now);
+    ask_loop(now);
     for (std::size_t link = 0; link < links_.size(); ++link) {
         for (std::size_t peer = 0; peer < links_[link].peers.size(); ++peer) {
-            const ByteBuffer datagram = engine_.make(peer, link, now);
+            const ByteBuffer datagram = engine_.make(peer, link, now, own_ages);
             sockaddr_storage address;
             const socklen_t size = to_kernel(links_[link].peers[peer], address);
             // What is lost is what silence is made of.
@@ -147,9 +149,41 @@ void HeartbeatThread::receive_all(std::size_t link, Instant now) {
 }
 
 void HeartbeatThread::hand_over(const HeartbeatEngine::Verdict& verdict) {
-    loop_.run_from_any_thread([callback = callback_, verdict] {
-        if (*callback) (*callback)(verdict);
+    loop_.run_from_any_thread([loop_side = loop_side_, verdict] {
+        if (loop_side->callback) loop_side->callback(verdict);
     });
+}
+
+// Requires: the mutex is held.
+void HeartbeatThread::ask_loop(Instant now) {
+    if (asked_) return;
+    asked_ = now;
+    loop_.run_from_any_thread([this, loop_side = loop_side_] {
+        if (!loop_side->probe) return;  // and this object is gone
+        std::vector<DiskAge> ages = loop_side->probe();
+        const std::lock_guard lock(mutex_);
+        ages_ = std::move(ages);
+        answered_ = monotonic_now();
+        asked_.reset();
+    });
+}
+
+// Requires: the mutex is held.
+std::vector<DiskAge> HeartbeatThread::ages(Instant now) const {
+    // What takes no longer than the questions are apart may be over by now.
+    const Duration told_min = engine_.options().interval * 2;
+    std::vector<DiskAge> ages;
+    if (asked_ && now - *asked_ >= told_min) ages.push_back({0, now - *asked_});
+    for (const DiskAge& one : ages_) {
+        const Duration age = one.age + (now - answered_);
+        if (one.age >= told_min) ages.push_back({one.mirror, age});
+    }
+    return ages;
+}
+
+Duration HeartbeatThread::disk_age(std::size_t peer, std::uint64_t mirror) {
+    const std::lock_guard lock(mutex_);
+    return engine_.disk_age(peer, mirror);
 }
 
 void HeartbeatThread::refused(std::size_t peer) {

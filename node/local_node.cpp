@@ -126,7 +126,8 @@ bool LocalNode::start_heartbeats(std::string& why) {
     }
     heartbeats_ = HeartbeatThread::start(
         loop_, log_, std::move(options), std::move(links),
-        [this](const HeartbeatEngine::Verdict& verdict) { hear(verdict); }, why);
+        [this](const HeartbeatEngine::Verdict& verdict) { hear(verdict); },
+        [this] { return disk_ages(); }, why);
     return heartbeats_ != nullptr;
 }
 
@@ -141,6 +142,16 @@ void LocalNode::hear(const HeartbeatEngine::Verdict& verdict) {
             hosted.host->node().on_peer_alive();
         }
     }
+}
+
+std::vector<DiskAge> LocalNode::disk_ages() {
+    std::vector<DiskAge> ages;
+    for (Hosted& hosted : mirrors_) {
+        if (!hosted.host->is_started()) continue;
+        const Duration age = hosted.host->replica().waiting_for_disk();
+        if (age.ns > 0) ages.push_back({disk_age_key(hosted.host->name()), age});
+    }
+    return ages;
 }
 
 // The arbiter is these registers, not somebody else.
@@ -257,7 +268,9 @@ void LocalNode::tick() {
     timer_.start(config_.failover.heartbeat);
     if (changes_) changes_->poll();
     for (Hosted& hosted : mirrors_) {
-        hosted.host->check();
+        const auto peer = std::find(peers_.begin(), peers_.end(), hosted.host->peer());
+        hosted.host->check(heartbeats_->disk_age(static_cast<std::size_t>(peer - peers_.begin()),
+                                                 disk_age_key(hosted.host->name())));
         const bool is_connected = hosted.host->node().is_connected();
         if (hosted.session) hosted.session->keep_connected(is_connected);
         if (hosted.vote != nullptr) hosted.vote->tick(is_connected);

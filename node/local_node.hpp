@@ -88,6 +88,7 @@ class LocalNode final : private ControlApi, private SessionHandler, private Mirr
     void tick();
     void stopped_one();
     void hear(const HeartbeatEngine::Verdict& verdict);
+    [[nodiscard]] std::vector<DiskAge> disk_ages();
     [[nodiscard]] Hosted* find(const std::string& mirror) noexcept;
     [[nodiscard]] MirrorStatus status_of(Hosted& hosted);
 

@@ -98,6 +98,8 @@ MirrorMachineOptions MirrorHost::machine_options(const Arbiter& arbiter) {
         return describe_difference(*left, ours, *right, theirs);
     };
     options.arbiter_name = arbiter.name();
+    options.arbiter_votes = config_.arbiter.kind == ArbiterKind::witness ||
+                            config_.arbiter.kind == ArbiterKind::etcd;
     options.has_own_epochs = config_.arbiter.kind == ArbiterKind::ping;
     options.detect = config_.failover.detect;
     return options;
@@ -107,10 +109,15 @@ void MirrorHost::start(std::unique_ptr<Arbiter> arbiter,
                        const std::function<void(MirrorNode&)>& prepare) {
     GEMEL_ASSERT(replica_ != nullptr && node_ == nullptr);
     arbiter_ = std::move(arbiter);
+    ProgressWatch::Options watch;
+    watch.detect = config_.failover.detect;
+    watch.io_timeout = config_.failover.io_timeout;
+    watch.slow_peer = config_.failover.slow_peer;
+    watch.slow_for = config_.failover.slow_for;
     node_ = std::make_unique<MirrorNode>(world_.loop,
                                          MirrorNode::Ports{*replica_, *arbiter_, *front_end_,
                                                            *service_, *superblocks_, world_.events},
-                                         machine_options(*arbiter_), storage_->superblock);
+                                         machine_options(*arbiter_), storage_->superblock, watch);
     MirrorVerify::Options verify;
     verify.mirror = mirror_.name;
     verify.node = place_.node;
@@ -286,8 +293,8 @@ std::vector<std::string> MirrorHost::volume_paths() const {
     return paths;
 }
 
-void MirrorHost::check() noexcept {
-    node_->check_progress();
+void MirrorHost::check(Duration peer_disk) noexcept {
+    node_->check_progress(peer_disk);
     verify_->check();
 }
 

@@ -68,7 +68,7 @@ class MirrorHost {
     [[nodiscard]] MirrorStatus status();
     void command(const ControlCommand& command, std::function<void(ControlReply)> reply);
     // What no event tells; call it every heartbeat. Requires: is_started().
-    void check() noexcept;
+    void check(Duration peer_disk) noexcept;
 
    private:
     [[nodiscard]] MirrorMachineOptions machine_options(const Arbiter& arbiter);

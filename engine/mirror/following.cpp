@@ -218,7 +218,7 @@ Status Following::on_sync(Bytes payload) noexcept {
     const Result<SyncRequest> request = decode_sync(payload);
     if (!request.ok()) return request.status();
     if (!context_.volume_exists(request->volume)) return Status(Code::corrupt);
-    const bool is_everything = request->object.is_none() || request->object == kRootObject;
+    const bool is_everything = request->is_of_everything();
     const bool covers_block = is_everything || context_.block(request->volume) != nullptr;
     if (covers_block && applied_ < received_) {
         // The serving node may have answered them before they were done here.
@@ -240,7 +240,7 @@ void Following::begin_sync(const SyncRequest& request) noexcept {
         context_.send_number(FrameType::sync_done, token);
         if (context_.link != nullptr) context_.link->flush();
     };
-    if (request.object.is_none() || request.object == kRootObject) {
+    if (request.is_of_everything()) {
         syncs_.sync_everything(std::move(done));
     } else {
         syncs_.sync_object(request.volume, request.object, request.data_only, std::move(done));

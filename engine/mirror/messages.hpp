@@ -30,6 +30,10 @@ struct SyncRequest {
     std::uint16_t volume = 0;
     ObjectId object;
     bool data_only = false;
+
+    [[nodiscard]] bool is_of_everything() const noexcept {
+        return object.is_none() || object == kRootObject;
+    }
 };
 void encode_sync(const SyncRequest& request, ByteBuffer& payload);
 Result<SyncRequest> decode_sync(Bytes payload) noexcept;

@@ -394,6 +394,8 @@ PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }
 
 Duration Replica::waiting_for_peer() const noexcept { return impl_->serving.waiting_for_peer(); }
 
+Duration Replica::waiting_for_disk() const noexcept { return impl_->serving.waiting_for_disk(); }
+
 void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
     impl_->context.resync = std::move(party);
 }

@@ -132,7 +132,8 @@ class ResyncParty {
 };
 
 struct ReplicaCounters {
-    ApplicationLoad load;  // from submit() or sync() to on_complete
+    ApplicationLoad load;                    // from submit() or sync() to on_complete
+    ApplicationLoad::Answered peer_answers;  // ops, from being sent to the in-sync peer's ack
     std::uint64_t ops_executed = 0, ops_shipped = 0, ops_marked = 0, ops_applied = 0;
     std::uint64_t bytes_shipped = 0, rounds = 0;
     std::uint64_t unacknowledged_ops = 0;
@@ -245,6 +246,9 @@ class Replica {
     // How long somebody has been waiting for nothing but the peer; 0: nobody is. Of a target, how
     // long it has been silent meanwhile.
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
+    // How long the oldest of what was given to this node's disk for the application has been under
+    // way; 0: nothing is. A call that blocks the loop is not seen here.
+    [[nodiscard]] Duration waiting_for_disk() const noexcept;
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
     // Null: frames of a verify end the session, but for late answers. Dropped by stop() and when a
     // service begins, after on_session_lost.

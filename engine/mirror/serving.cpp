@@ -191,6 +191,7 @@ bool Serving::touch_intents(ClientOp& client) noexcept {
 void Serving::request_commit() noexcept {
     if (commit_pending_) return;
     commit_pending_ = true;
+    commit_begun_ = context_.loop.now();
     if (context_.link != nullptr) context_.link->flush();
     context_.intents.commit([this](Status status) {
         commit_pending_ = false;
@@ -367,6 +368,7 @@ Status Serving::on_ack(Bytes payload) noexcept {
     if (number.value() >= next_number_) return Status(Code::corrupt);
     while (!shipped_.empty() && shipped_.front().number <= number.value()) {
         const Shipped& front = shipped_.front();
+        if (waits_for_peer()) context_.counters.peer_answers.add(context_.loop.now() - front.since);
         if (front.client != nullptr) complete(*front.client, front.status);
         published_unacknowledged_ -= front.published;
         unacknowledged_bytes_ -= front.bytes;
@@ -523,6 +525,17 @@ Duration Serving::waiting_for_peer() const noexcept {
     }
     // A target is expected to be slow, behind all that it is being sent, but not to be silent.
     if (!waits_for_peer()) oldest = std::max(oldest, context_.last_heard);
+    return context_.loop.now() - oldest;
+}
+
+Duration Serving::waiting_for_disk() const noexcept {
+    Instant oldest = oldest_block_run();
+    if (commit_pending_) oldest = std::min(oldest, commit_begun_);
+    for (const PendingSync& sync : pending_syncs_) {
+        // One of everything may take long on a disk that works.
+        if (sync.local_done || sync.request.is_of_everything()) continue;
+        oldest = std::min(oldest, sync.since);
+    }
     return context_.loop.now() - oldest;
 }
 

@@ -62,6 +62,7 @@ class Serving {
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return shipped_.size(); }
     [[nodiscard]] Duration oldest_unfinished() const noexcept;
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
+    [[nodiscard]] Duration waiting_for_disk() const noexcept;
 
    private:
     struct Shipped {
@@ -172,6 +173,7 @@ class Serving {
     void advance_mendings() noexcept;
     Status mend_block(const Mending& mending) noexcept;
     void end_block_service() noexcept;
+    [[nodiscard]] Instant oldest_block_run() const noexcept;
     void forget_records() noexcept;
 
     // serving_publish.cpp
@@ -248,6 +250,7 @@ class Serving {
     History history_ = History::stored;
     bool pump_scheduled_ = false;
     bool commit_pending_ = false;
+    Instant commit_begun_;
     bool holds_answers_ = false;
     std::uint64_t held_after_ = 0;  // number of the last op that may have been answered alone
     bool quiesced_ = false;

@@ -30,6 +30,7 @@ class Serving::BlockRun final : public BlockChange {
 
     Serving& owner;
     ClientOp* client = nullptr;  // null: answered meanwhile
+    Instant since;               // 0: idle
     Op op;                       // without views
     bool shipped = false;
     std::uint64_t number = 0;      // of its record
@@ -69,6 +70,7 @@ void Serving::begin_block(ClientOp& client, BlockVolume& volume) noexcept {
     const Op& op = client.op;
     BlockRun& run = take_run();
     run.client = &client;
+    run.since = context_.loop.now();
     run.op = without_views(op);
     run.op.flags = op.flags;
     run.shipped = context_.shipping && can_ship(map_of(op), op);
@@ -136,6 +138,7 @@ void Serving::block_done(BlockRun& run, Status status) noexcept {
     Shipped* record = record_of(run);
     if (record != nullptr) record->runs_here = false;
     idle_runs_.push_back(&run);
+    run.since = {};
     if (!status.ok()) {
         block_failed(run, client, status);
     } else if (client != nullptr) {
@@ -262,6 +265,14 @@ void Serving::end_block_service() noexcept {
     mendings_.clear();
     context_.being_mended.clear();
     claimed_.reset();
+}
+
+Instant Serving::oldest_block_run() const noexcept {
+    Instant oldest = context_.loop.now();
+    for (const auto& run : runs_) {
+        if (run->since.ns != 0) oldest = std::min(oldest, run->since);
+    }
+    return oldest;
 }
 
 void Serving::forget_records() noexcept {

@@ -60,7 +60,7 @@ void Serving::send_sync(const SyncRequest& request) noexcept {
 
 void Serving::begin_local_sync(const SyncRequest& request) noexcept {
     auto done = [this, token = request.token](Status status) { local_sync_done(token, status); };
-    if (request.object.is_none() || request.object == kRootObject) {
+    if (request.is_of_everything()) {
         syncs_.sync_everything(std::move(done));
     } else {
         syncs_.sync_object(request.volume, request.object, request.data_only, std::move(done));

@@ -6,132 +6,14 @@ says why, and the application sees nothing. Full on the serving node: the applic
 and both copies are equal. Failing there: the other takes over with everything that was
 acknowledged, and the failed copy is a source for nobody until it was filled again."""
 
-import os
-import pathlib
-import subprocess
-import sys
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "tools" / "lib"))
-from lab import DATA_PATH, Lab, default_binaries, run  # noqa: E402
-from tree_compare import compare  # noqa: E402
+from disk_lab import PATIENCE_S, Disk, DiskLabTest, DATA_PATH
 
-PYTHON = "/usr/bin/python3"
-DISK_MIB = 96
 STATE_MIB = 16
-LEFT_KIB = 2048          # of a disk that is nearly full
-PATIENCE_S = 60          # a failed copy asks to be filled again every 30 s
-# linux/fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH; every call fails with EIO
-SHUT_DOWN = ("import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), "
-             "0x8004587D, struct.pack('I', 2))")
 
 
-class Disk:
-    """An ext4 file system on a loop device, mounted in one machine's namespace."""
-
-    def __init__(self, machine, place, size_mib=DISK_MIB):
-        self.machine = machine
-        self.place = place
-        image = machine.root / f"disk-{pathlib.Path(place).name}"
-        with open(image, "wb") as file:
-            file.truncate(size_mib << 20)
-        run("mkfs.ext4", "-q", "-m", "0", str(image))
-        self.device = run("losetup", "--find", "--show", str(image)).stdout.strip()
-        self.mount()
-
-    def mount(self):
-        self.machine.inside("mount", "-o", "errors=remount-ro", self.device, self.place)
-
-    def close(self):
-        run("losetup", "--detach", self.device, check=False)
-
-    def fill(self, left_kib=LEFT_KIB):
-        free = os.statvfs(f"/proc/{self.machine.holder.pid}/root{self.place}")
-        size = free.f_bfree * free.f_frsize - (left_kib << 10)
-        # What is too large for fallocate by its own metadata is filled up by writing.
-        self.machine.inside("sh", "-c", f"fallocate -l {size} {self.place}/filler || "
-                            f"head -c {size} /dev/zero >{self.place}/filler", check=False)
-
-    def free(self):
-        self.machine.inside("rm", f"{self.place}/filler")
-
-    def shut_down(self):
-        self.machine.inside(PYTHON, "-c", SHUT_DOWN, self.place)
-
-    def make_read_only(self):
-        """What ext4 does by itself when it finds its structures damaged."""
-        name = pathlib.Path(self.device).name
-        pathlib.Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("by the test", "ascii")
-
-    def replace(self):
-        """As after a reboot of the machine with a disk that works again. Requires: no gemeld."""
-        for path in reversed(self.machine.mounts_below(self.place)
-                             + self.machine.mounts_below(str(self.machine.run_directory))):
-            self.machine.inside("umount", "-l", path)
-        run("e2fsck", "-fy", self.device, check=False)
-        self.mount()
-
-
-class DiskTest(unittest.TestCase):
-    def setUp(self):
-        self.lab = Lab(default_binaries())
-        self.addCleanup(self.close)
-        self.disks = {}
-        for node in ("alpha", "beta"):
-            self.disks[node] = Disk(self.lab[node], "/mnt")
-            self.lab[node].inside("mkdir", DATA_PATH)
-        self.log = self.lab.root / "acknowledged"
-        self.log.touch()
-        self.writers = []
-
-    def close(self):
-        self.end_writers()
-        self.lab.close()
-        for disk in self.disks.values():
-            disk.close()
-
-    def end_writers(self):
-        for writer in self.writers:
-            writer.kill()
-            writer.wait()
-        self.writers = []
-
-    def write_on(self, node):
-        """Waits until records arrive."""
-        writer = self.lab[node].spawn(PYTHON, str(HERE / "recorder.py"), "write", DATA_PATH,
-                                      str(self.log), stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.DEVNULL)
-        self.writers.append(writer)
-        self.wait_for_records()
-        return writer
-
-    def wait_for_records(self):
-        size = self.log.stat().st_size
-        self.lab.wait_for(lambda: self.log.stat().st_size > size + 300, PATIENCE_S,
-                          lambda: "nothing is acknowledged")
-
-    def check_on(self, node):
-        result = self.lab[node].inside(PYTHON, str(HERE / "recorder.py"), "check", DATA_PATH,
-                                       str(self.log), check=False)
-        self.assertEqual(result.returncode, 0, result.stdout)
-
-    def bare(self, node):
-        machine = self.lab[node]
-        return f"/proc/{machine.holder.pid}/root{machine.run_directory}/tree/data/0"
-
-    def assert_equal_copies(self):
-        self.assertEqual(compare(self.bare("alpha"), self.bare("beta"))[:20], [])
-
-    def finish(self):
-        """Ends with two equal copies that hold what was acknowledged."""
-        self.end_writers()
-        primary, secondary = self.lab.wait_pair(PATIENCE_S)
-        self.check_on(primary)
-        self.lab.gemel(primary, "stop", "data")
-        self.lab.gemel(secondary, "stop", "data")
-        self.assert_equal_copies()
-
+class DiskTest(DiskLabTest):
     def write_file(self, node, name, mib, check=True):
         return self.lab[node].inside("dd", "if=/dev/urandom", f"of={DATA_PATH}/{name}", "bs=64K",
                                      f"count={mib * 16}", "conv=fsync", "status=none", check=check)
@@ -141,11 +23,6 @@ class DiskTest(unittest.TestCase):
         return self.lab[node].inside("sh", "-c", f"cd {DATA_PATH} && mkdir -p many && "
                                      "for i in $(seq 2000); do echo $i >many/$i || exit; done",
                                      check=check)
-
-    def wait_reason(self, node, *parts):
-        self.lab.wait_for(lambda: all(part in str((self.lab.status(node) or {}).get("reason"))
-                                      for part in parts), PATIENCE_S,
-                          lambda: f"{parts} as the reason of {self.lab.status(node)}")
 
     def assert_left(self, node, *why):
         """`node` is in the set no more, both say why, and the other serves alone."""
@@ -157,11 +34,6 @@ class DiskTest(unittest.TestCase):
             self.wait_reason(other, f"{node}'s copy failed", part)
             for witness in (node, other):
                 self.assertIn(part, self.lab.gemel(witness, "events").stdout)
-
-    def begin(self):
-        self.lab.start()
-        self.assertEqual(self.lab.wait_pair(), ("alpha", "beta"))
-        return self.write_on("alpha")
 
     # --- Full ---------------------------------------------------------------------------------
 

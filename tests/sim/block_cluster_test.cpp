@@ -44,6 +44,10 @@ TEST(BlockCluster, LosesNothingAnsweredUnderSingleFaults) {
     run_campaign<SingleFaults>(kSeedsDefault);
 }
 
+TEST(BlockCluster, LosesNothingAnsweredWhenTheServingNodesDiskHangs) {
+    run_campaign<HangingDisks>(kSeedsDefault / 2);
+}
+
 // Both may lose their memory, and a person does as he likes.
 TEST(BlockCluster, LosesNothingFlushedUnderTwoFaultsAndAPerson) {
     run_campaign<DoubleFaults>(kSeedsDefault / 3);

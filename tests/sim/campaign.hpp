@@ -95,6 +95,17 @@ class SingleFaults : public Campaign {
     std::string check_secondary_alone(std::size_t machine);
 };
 
+// The serving node's disk hangs while the node answers heartbeats: the other takes over, and what
+// has hung is done late, on a copy that does not count any more.
+class HangingDisks : public SingleFaults {
+   public:
+    explicit HangingDisks(std::uint64_t seed, Mutant mutant = Mutant::none);
+
+   private:
+    std::string misfortune() override;
+    std::string hang();
+};
+
 // Two faults at once, or a second while the first is being healed, and a person who does as he
 // likes: what was synced is there, and nothing diverges silently.
 class DoubleFaults : public Campaign {

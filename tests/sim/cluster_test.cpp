@@ -41,6 +41,10 @@ TEST(Cluster, LosesNothingAcknowledgedAndHealsUnderSingleFaults) {
     run_campaign<SingleFaults>(CampaignName::single_faults, kSeedsDefault);
 }
 
+TEST(Cluster, LosesNothingAcknowledgedWhenTheServingNodesDiskHangs) {
+    run_campaign<HangingDisks>(CampaignName::hanging_disks, kSeedsDefault / 2);
+}
+
 TEST(Cluster, LosesNothingSyncedUnderTwoFaultsAndAPerson) {
     run_campaign<DoubleFaults>(CampaignName::two_faults, kSeedsDefault);
 }

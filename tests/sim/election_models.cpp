@@ -285,6 +285,10 @@ Duration ModelReplica::waiting_for_peer() const noexcept {
                                                  : Duration{};
 }
 
+Duration ModelReplica::waiting_for_disk() const noexcept {
+    return is_serving() ? world_.disk_age(node_) : Duration();
+}
+
 void ModelReplica::fail() {
     if (role_ == ReplicaRole::idle) return;
     if (!is_serving() && link_) {
@@ -494,6 +498,12 @@ MirrorMachineOptions machine_options(ElectionWorld& world, int node) {
     return options;
 }
 
+ProgressWatch::Options watch_options() {
+    ProgressWatch::Options options;
+    options.io_timeout = Duration::milliseconds(1'500);
+    return options;
+}
+
 Superblock superblock_of(ElectionWorld& world, int node) {
     Superblock superblock = world.disk(node).superblock;
     if (world.options.mutant == Mutant::eligible_by_epoch_alone) {
@@ -519,7 +529,7 @@ ElectionNode::ElectionNode(ElectionWorld& w, int n)
       superblocks(w, loop, n),
       monitor({}, loop.now()),
       mirror(loop, {replica, arbiter, services, services, superblocks, *this},
-             machine_options(w, n), superblock_of(w, n)) {
+             machine_options(w, n), superblock_of(w, n), watch_options()) {
     mirror.set_observer([this] {
         if (services.address_held && !replica.is_serving()) {
             world.broke("E5: the address is held without a replica that serves");
@@ -546,7 +556,7 @@ void ElectionNode::die(bool with_power) {
 void ElectionNode::tick() {
     const auto change = monitor.tick(loop.now());
     if (change == HeartbeatMonitor::Change::silent) mirror.on_peer_silent();
-    mirror.check_progress();
+    mirror.check_progress(peer_disk);
     world.heartbeat(node);
     loop.schedule(Duration::milliseconds(100), [this] { tick(); });
 }

@@ -93,6 +93,8 @@ class ModelReplica final : public ReplicaPort, private PeerLinkHandler {
     void stop() noexcept override;
     [[nodiscard]] PeerLink* link() noexcept override { return link_.get(); }
     [[nodiscard]] Duration waiting_for_peer() const noexcept override;
+    [[nodiscard]] Duration waiting_for_disk() const noexcept override;
+    [[nodiscard]] ApplicationLoad::Answered peer_answers() const noexcept override { return {}; }
 
     // False when this node does not serve.
     bool submit(int op);
@@ -219,6 +221,7 @@ class ElectionNode final : public MirrorEventSink {
     ModelSuperblocks superblocks;
     HeartbeatMonitor monitor;
     MirrorNode mirror;
+    Duration peer_disk;  // as its last heartbeat said
     bool wants_start = true;
 };
 

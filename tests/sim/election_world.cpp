@@ -151,10 +151,11 @@ void ElectionWorld::begins_to_serve(int node, std::uint64_t epoch) {
 
 void ElectionWorld::heartbeat(int from) {
     if (is_cut(from, 1 - from) || prng.one_in(20)) return;
-    clock.after(delay(), [this, to = 1 - from] {
+    clock.after(delay(), [this, to = 1 - from, age = disk_age(from)] {
         if (!is_up(to)) return;
         ElectionNode& node = *nodes_[index(to)];
-        node.loop.schedule({}, [&node] {
+        node.loop.schedule({}, [&node, age] {
+            node.peer_disk = age;
             const auto change = node.monitor.heard(0, node.loop.now());
             if (change == HeartbeatMonitor::Change::alive) node.mirror.on_peer_alive();
         });
@@ -302,8 +303,19 @@ void ElectionWorld::command(int node, Command command) {
     });
 }
 
+void ElectionWorld::hang_disk(int node, bool hangs) {
+    trace(node, hangs ? "the disk hangs" : "the disk goes on");
+    hangs_since_[index(node)] = hangs ? std::optional(clock.now()) : std::nullopt;
+}
+
+Duration ElectionWorld::disk_age(int node) const {
+    const std::optional<Instant>& since = hangs_since_[index(node)];
+    return since ? clock.now() - *since : Duration();
+}
+
 void ElectionWorld::heal() {
     cuts_ = {};
+    hangs_since_ = {};
     arbiter_is_down = false;
     superblock_delay = {};
     lose_swap_answers_ = {};
@@ -355,6 +367,10 @@ void ElectionWorld::inject() {
             superblock_delay[index(node)] = random_time(10, 3'000);
             clock.after(random_time(1'000, 8'000),
                         [this, node] { superblock_delay[index(node)] = {}; });
+            break;
+        case Fault::hanging_disk:
+            hang_disk(node, true);
+            clock.after(random_time(500, 9'000), [this, node] { hang_disk(node, false); });
             break;
         case Fault::command: {
             constexpr Command kCommands[] = {Command::stop, Command::swap, Command::swap,

@@ -25,6 +25,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,9 +65,10 @@ enum class Fault : std::uint8_t {
     arbiter_down,
     copy_fails,
     slow_disk,
+    hanging_disk,
     command,
 };
-inline constexpr std::uint64_t kFaultCount = 8;
+inline constexpr std::uint64_t kFaultCount = 9;
 
 struct ElectionOptions {
     std::uint64_t seed = 1;
@@ -127,6 +129,9 @@ class ElectionWorld {
     // The next swap of this node is carried out only after `delay`, and answered as unknown.
     void delay_next_swap(int node, Duration delay) { delay_swap_[index(node)] = delay; }
     void fail_copy(int node);
+    // Only the sign of it: whatever the node decides, ops go on being carried out meanwhile.
+    void hang_disk(int node, bool hangs);
+    [[nodiscard]] Duration disk_age(int node) const;
     void sync_all();
     void set_automatic_writes(bool on) { automatic_writes_ = on; }
     static constexpr int kArbiter = 2;
@@ -168,6 +173,7 @@ class ElectionWorld {
     std::array<std::unique_ptr<ElectionNode>, 2> nodes_;
     std::vector<std::unique_ptr<ElectionNode>> graveyard_;
     std::array<std::array<bool, 3>, 3> cuts_{};
+    std::array<std::optional<Instant>, 2> hangs_since_;
     RegisterValue register_;
     int next_op_ = 0;
     // The boot in which a member of the register was recorded with its incarnation, whatever that

@@ -83,9 +83,11 @@ bool NodeProgram::open() {
     machine.directories_are_empty = storage_->all_empty;
     machine.boot = loop_.boot_id();
     machine.arbiter_name = "the witness";
+    ProgressWatch::Options watch;
+    watch.io_timeout = names_.io_timeout;
     node_ = std::make_unique<MirrorNode>(
         loop_, MirrorNode::Ports{*replica_, *arbiter_, *this, *this, *superblocks_, *this}, machine,
-        storage_->superblock);
+        storage_->superblock, watch);
     MirrorVerify::Options verify;
     verify.mirror = ClusterNames::kMirror;
     verify.node = machine.node;
@@ -112,14 +114,16 @@ void NodeProgram::connect() {
     heartbeat.key = identity_.key;
     heartbeat.peers.push_back({kNodes[1 - index_], 1});
     heartbeat.start = loop_.prng().next();
-    auto heartbeats = HeartbeatOnLoop::start(loop_, std::move(heartbeat), {{own, {peer}}},
-                                             [this](const HeartbeatEngine::Verdict& v) {
-                                                 if (v.change == HeartbeatMonitor::Change::silent) {
-                                                     node_->on_peer_silent();
-                                                 } else {
-                                                     node_->on_peer_alive();
-                                                 }
-                                             });
+    auto heartbeats = HeartbeatOnLoop::start(
+        loop_, std::move(heartbeat), {{own, {peer}}},
+        [this](const HeartbeatEngine::Verdict& v) {
+            if (v.change == HeartbeatMonitor::Change::silent) {
+                node_->on_peer_silent();
+            } else {
+                node_->on_peer_alive();
+            }
+        },
+        [this] { return disk_ages(); });
     GEMEL_ASSERT(heartbeats.ok());
     heartbeats_ = std::move(heartbeats).value();
     if (index_ == 0) {
@@ -133,9 +137,13 @@ void NodeProgram::connect() {
     tick();
 }
 
+std::vector<DiskAge> NodeProgram::disk_ages() const {
+    return {{disk_age_key(ClusterNames::kMirror), replica_->waiting_for_disk()}};
+}
+
 void NodeProgram::tick() {
     timer_.start(Duration::milliseconds(100));
-    node_->check_progress();
+    node_->check_progress(heartbeats_->disk_age(0, disk_age_key(ClusterNames::kMirror)));
     verify_->check();
     if (connector_ && !node_->is_connected() && !connector_->is_running()) connector_->start();
 }

@@ -36,6 +36,7 @@ struct ClusterNames {
     std::uint64_t idle_rounds = 3;
     bool answers_blocks_early = false;
     ResyncRateRange resync_rate;
+    Duration io_timeout = Duration::seconds(30);
     std::uint64_t block_size = 0;  // of a block volume beside the directory; 0: there is none
 };
 
@@ -65,6 +66,7 @@ class NodeProgram final : public Program,
     std::unique_ptr<PeerLink> meddle(std::unique_ptr<PeerLink> link);
     void connect();
     void tick();
+    [[nodiscard]] std::vector<DiskAge> disk_ages() const;
 
     void show(MountMode mode, std::function<void(Status, std::string)> done) noexcept override;
     void abort() noexcept override;

@@ -10,6 +10,7 @@ namespace gemel::sim {
 
 enum class CampaignName : unsigned char {
     single_faults,
+    hanging_disks,
     two_faults,
     two_faults_under_logs,
     written_apart,

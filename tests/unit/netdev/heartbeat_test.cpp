@@ -148,5 +148,39 @@ TEST_F(Heartbeats, ForeignAndDamagedDatagramsAreIgnored) {
     EXPECT_TRUE(alpha_.monitor(0).is_silent());
 }
 
+TEST_F(Heartbeats, TheAgeOfADiskIsToldUntilItIsDone) {
+    const std::uint64_t shop = disk_age_key("shop"), other = disk_age_key("other");
+    const auto tell = [&](const std::vector<DiskAge>& ages) {
+        note(alpha_.receive(0, beta_.make(0, 0, now_, ages), now_));
+        note(beta_.receive(0, alpha_.make(0, 0, now_), now_));
+        pass(alpha_, beta_);
+    };
+    for (int i = 0; i < 3; ++i) tell({{shop, Duration::seconds(7)}});
+    EXPECT_EQ(alpha_.disk_age(0, shop), Duration::seconds(7));
+    EXPECT_EQ(alpha_.disk_age(0, other), Duration());
+    // Its loop hangs: that concerns every mirror.
+    tell({{shop, Duration::seconds(1)}, {0, Duration::seconds(2)}});
+    EXPECT_EQ(alpha_.disk_age(0, shop), Duration::seconds(2));
+    EXPECT_EQ(alpha_.disk_age(0, other), Duration::seconds(2));
+    // What was overtaken on its way says nothing any more.
+    const ByteBuffer late = beta_.make(0, 0, now_, std::vector<DiskAge>{{0, Duration::seconds(9)}});
+    tell({});
+    note(alpha_.receive(0, late, now_));
+    EXPECT_EQ(alpha_.disk_age(0, shop), Duration());
+}
+
+TEST_F(Heartbeats, OfManyDisksTheOldestAreTold) {
+    for (int i = 0; i < 3; ++i) exchange(alpha_, beta_);
+    std::vector<DiskAge> ages;
+    for (std::uint64_t i = 1; i <= 100; ++i) {
+        ages.push_back({i, Duration::seconds(static_cast<std::int64_t>(i))});
+    }
+    const ByteBuffer datagram = beta_.make(0, 0, now_, ages);
+    EXPECT_LE(datagram.size(), kHeartbeatSizeMax);
+    note(alpha_.receive(0, datagram, now_));
+    EXPECT_EQ(alpha_.disk_age(0, 100), Duration::seconds(100));
+    EXPECT_EQ(alpha_.disk_age(0, 1), Duration());
+}
+
 }  // namespace
 }  // namespace gemel

@@ -43,8 +43,7 @@ std::uint16_t free_port() {
 
 class HeartbeatThreadTest : public ::testing::Test {
    protected:
-    std::unique_ptr<HeartbeatThread> start(const std::string& node, std::uint16_t own,
-                                           std::uint16_t other, std::string& why) {
+    static HeartbeatEngine::Options options_of(const std::string& node) {
         HeartbeatEngine::Options options;
         options.cluster = "shop";
         options.node = node;
@@ -53,14 +52,18 @@ class HeartbeatThreadTest : public ::testing::Test {
         options.interval = Duration::milliseconds(10);
         options.detect = Duration::milliseconds(300);
         options.start = node == "alpha" ? 1 : 2;
+        return options;
+    }
+    std::unique_ptr<HeartbeatThread> start(const std::string& node, std::uint16_t own,
+                                           std::uint16_t other, std::string& why) {
         return HeartbeatThread::start(
-            loop_.loop(), log_, options, {{loopback(own), {loopback(other)}}},
+            loop_.loop(), log_, options_of(node), {{loopback(own), {loopback(other)}}},
             [this](const HeartbeatEngine::Verdict& verdict) {
                 const std::lock_guard lock(mutex_);
                 last_ = verdict.change;
                 changed_.notify_all();
             },
-            why);
+            [this] { return ages_; }, why);
     }
     // Waits for a verdict as long as it takes; the test's time limit ends a wait in vain.
     void wait_for(HeartbeatMonitor::Change change) {
@@ -73,6 +76,7 @@ class HeartbeatThreadTest : public ::testing::Test {
     std::mutex mutex_;
     std::condition_variable changed_;
     std::optional<HeartbeatMonitor::Change> last_;
+    std::vector<DiskAge> ages_;  // of both nodes; the loop's
 };
 
 TEST_F(HeartbeatThreadTest, HearsThePeerAndItsEnd) {
@@ -87,6 +91,36 @@ TEST_F(HeartbeatThreadTest, HearsThePeerAndItsEnd) {
     EXPECT_TRUE(alpha->links(0)[0].is_up);
     loop_.run([&] { beta.reset(); });
     wait_for(HeartbeatMonitor::Change::silent);
+    loop_.run([&] { alpha.reset(); });
+}
+
+// What the loop can't tell itself, since it hangs.
+TEST_F(HeartbeatThreadTest, AHangingLoopIsToldAndSoIsItsDisk) {
+    const std::uint64_t mirror = disk_age_key("shop");
+    LoopThread other;
+    const std::uint16_t ports[] = {free_port(), free_port()};
+    std::string why;
+    auto alpha = start("alpha", ports[0], ports[1], why);
+    ASSERT_NE(alpha, nullptr) << why;
+    auto beta = HeartbeatThread::start(
+        other.loop(), log_, options_of("beta"), {{loopback(ports[1]), {loopback(ports[0])}}},
+        [](const HeartbeatEngine::Verdict&) {}, [] { return std::vector<DiskAge>(); }, why);
+    ASSERT_NE(beta, nullptr) << why;
+    const auto wait_until = [](const std::function<bool()>& holds) {
+        while (!holds()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    };
+    const auto hangs = [&] { return alpha->disk_age(0, mirror) > Duration::milliseconds(100); };
+    wait_until([&] { return alpha->links(0)[0].is_up; });
+    std::promise<void> end;
+    other.loop().run_from_any_thread([&] { end.get_future().wait(); });
+    wait_until(hangs);
+    end.set_value();
+    wait_until([&] { return !hangs(); });
+    // Alpha's own is told to beta.
+    loop_.run([&] { ages_ = {{mirror, Duration::seconds(5)}}; });
+    wait_until([&] { return beta->disk_age(0, mirror) >= Duration::seconds(5); });
+    EXPECT_FALSE(hangs());
+    other.run([&] { beta.reset(); });
     loop_.run([&] { alpha.reset(); });
 }
 
