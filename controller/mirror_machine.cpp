@@ -393,6 +393,8 @@ void MirrorMachine::handle(const RegisterSwapped& event) {
         explain("acknowledges nothing: " + options_.peer + " is gone and " + answer.text);
     } else if (phase_ == Phase::claiming) {
         explain("waits for the outcome of its claim: " + answer.text);
+    } else if (phase_ == Phase::alone && attach_ == Attach::joining) {
+        explain("waits until it is recorded that " + options_.peer + " is in sync: " + answer.text);
     }
 }
 

@@ -67,8 +67,9 @@ void MirrorMachine::evaluate_outside() {
     if (!refusal_.empty()) return explain(refusal_);
     const std::string failed =
         failure_.empty() ? "" : "this node's copy failed: " + failure_ + "; ";
-    explain(failed + (session_ ? "waits for " + known_.serving + " to bring it up to date"
-                               : "waits for " + known_.serving + ", which holds the newest data"));
+    // Recorded as serving may still be this node itself, whose copy has failed.
+    explain(failed + "waits for " + options_.peer +
+            (session_ ? " to bring it up to date" : ", which holds the newest data"));
 }
 
 void MirrorMachine::evaluate_first_start() {

@@ -46,7 +46,7 @@ std::string Campaign::run() {
 // --- Faults --------------------------------------------------------------------------------------
 
 void Campaign::end_faults() {
-    disk_fault_.reset();
+    disk_faults_.clear();
     cluster_.heal_all();
     for (Node* machine : cluster_.machines) {
         if (machine->is_paused()) machine->resume();
@@ -80,46 +80,65 @@ void Campaign::cut_around(std::size_t machine) {
 }
 
 void Campaign::power_cut(std::size_t machine) {
-    if (!cluster_.others_hold_everything(machine)) {
-        note("from here on what was not synced may be lost");
-        workload_.unsynced_may_be_lost();
-        expect_loss_of_more();
-    }
+    if (!cluster_.others_hold_everything(machine)) expect_loss_of_unsynced();
     cluster_.power_cut(machine);
 }
 
-void Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
+void Campaign::expect_loss_of_unsynced() {
+    note("from here on what was not synced may be lost");
+    workload_.unsynced_may_be_lost();
+    expect_loss_of_more();
+}
+
+DiskFault& Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
+    injected_.push_back(fault_of(kind));
     const bool has_block = cluster_.names->block_size != 0;
     const bool of_block = has_block && prng().one_in(2);
-    disk_fault_ =
+    disk_faults_.push_back(
         std::make_unique<DiskFault>(*cluster_.machines[machine], kind, prng(),
-                                    of_block ? ClusterNames::kDisks : ClusterNames::kData);
-    if (cluster_.names->mutant == Mutant::ignore_failed_sync) disk_fault_->hide_failed_syncs();
-    note(disk_fault_->describe());
+                                    of_block ? ClusterNames::kDisks : ClusterNames::kData));
+    DiskFault& fault = *disk_faults_.back();
+    if (cluster_.names->mutant == Mutant::ignore_failed_sync) fault.hide_failed_syncs();
+    note(fault.describe());
+    return fault;
 }
 
 void Campaign::random_fault() {
+    static constexpr FaultKind kKinds[] = {FaultKind::kill,          FaultKind::power_cut,
+                                           FaultKind::power_cut,     FaultKind::cut_one_way,
+                                           FaultKind::cut_both_ways, FaultKind::isolate,
+                                           FaultKind::pause,         FaultKind::die_in_a_call};
     const std::size_t machine = prng().below(3);
     const std::size_t other = (machine + 1 + prng().below(2)) % 3;
-    switch (prng().below(8)) {
-        case 0:
+    inject(kKinds[prng().below(std::size(kKinds))], machine, other);
+}
+
+void Campaign::inject(FaultKind kind, std::size_t machine, std::size_t to) {
+    if (is_of_disk(kind)) {
+        begin_disk_fault(machine, disk_kind_of(kind));
+        return;
+    }
+    injected_.push_back(kind);
+    switch (kind) {
+        case FaultKind::kill:
             return cluster_.kill(machine);
-        case 1:
-        case 2:
+        case FaultKind::power_cut:
             return power_cut(machine);
-        case 3:
-            return cluster_.cut(machine, other);
-        case 4:
-            cluster_.cut(machine, other);
-            return cluster_.cut(other, machine);
-        case 5:
+        case FaultKind::cut_one_way:
+            return cluster_.cut(machine, to);
+        case FaultKind::cut_both_ways:
+            cluster_.cut(machine, to);
+            return cluster_.cut(to, machine);
+        case FaultKind::isolate:
             return cut_around(machine);
-        case 6:
+        case FaultKind::pause:
             return pause(machine);
-        case 7:
+        case FaultKind::die_in_a_call:
             if (cluster_.machines[machine]->has_process()) {
                 cluster_.machines[machine]->die_at_vfs_call(1 + prng().below(200));
             }
+            return;
+        case FaultKind::disk:
             return;
     }
 }
@@ -143,14 +162,20 @@ bool Campaign::heal() {
 
 // What a person does who has read the reasons.
 void Campaign::help() {
+    if (cluster_.describe().find("the witness's disk has failed") != std::string::npos) {
+        note("a person restarts the witness");
+        cluster_.kill(Cluster::kWitness);
+        return cluster_.start_all();
+    }
     for (std::size_t node = 0; node < 2; ++node) {
         const NodeProgram* program = cluster_.program(node);
         if (program == nullptr) continue;
         const MirrorMachine& machine = program->node()->machine();
         const std::string reason = machine.reason();
         const bool peer_serves = cluster_.serving() != nullptr;
+        const bool asks_for_choice = reason.find("'gemel promote") != std::string::npos;
         if (machine.state() == MirrorState::stopped ||
-            reason.find("copy failed") != std::string::npos) {
+            (!asks_for_choice && reason.find("copy failed") != std::string::npos)) {
             note("a person starts " + cluster_.machines[node]->name());
             cluster_.command(node, Command::start);
         } else if (machine.state() != MirrorState::wait) {
@@ -158,7 +183,7 @@ void Campaign::help() {
         } else if (peer_serves && reason.find("'gemel resync") != std::string::npos) {
             note("a person gives up the copy of " + cluster_.machines[node]->name());
             cluster_.command(node, Command::resync_full);
-        } else if (!peer_serves && reason.find("'gemel promote") != std::string::npos) {
+        } else if (!peer_serves && asks_for_choice) {
             note("a person promotes " + cluster_.machines[node]->name());
             workload_.anything_may_be_lost();
             cluster_.command(node, Command::promote_force);

@@ -6,6 +6,7 @@
 
 #include "tests/sim/cluster.hpp"
 #include "tests/sim/disk_faults.hpp"
+#include "tests/sim/fault_kinds.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,9 @@ class Campaign {
     [[nodiscard]] std::uint64_t digest() const { return cluster_.world.digest(); }
     [[nodiscard]] std::string trace() { return cluster_.world.trace_text(); }
     [[nodiscard]] std::uint64_t acknowledged() const { return workload_.acknowledged(); }
+    [[nodiscard]] Duration simulated() const { return cluster_.world.now() - Instant(); }
+    // In their order.
+    [[nodiscard]] const std::vector<FaultKind>& injected() const { return injected_; }
 
    protected:
     Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options);
@@ -57,6 +61,8 @@ class Campaign {
     void restart_processes();
     // One of the faults that concern processes, power and wires.
     virtual void random_fault();
+    // `to`: the other end of a cut.
+    void inject(FaultKind kind, std::size_t machine, std::size_t to);
     // The applications rest until the intents are cleared; returns about when they go on, so that
     // the fault that follows meets regions without an intent.
     void rest_first();
@@ -64,7 +70,9 @@ class Campaign {
     void cut_around(std::size_t machine);
     // Tells the applications when this machine was the last that held everything.
     void power_cut(std::size_t machine);
-    void begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
+    void expect_loss_of_unsynced();
+    // Requires: the machine's disks have none.
+    DiskFault& begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
 
     // The mount that the applications work through.
     [[nodiscard]] SimMount* serving();
@@ -72,11 +80,13 @@ class Campaign {
     Cluster cluster_;
     std::optional<std::size_t> bound_to_;  // they know of this node only
     Workload workload_;
-    std::unique_ptr<DiskFault> disk_fault_;
+    std::vector<std::unique_ptr<DiskFault>> disk_faults_;
 
    private:
     void help();
     std::string finish();
+
+    std::vector<FaultKind> injected_;
 };
 
 // One fault at a time, each healed before the next: nothing at all is lost, and nobody is needed.
@@ -92,7 +102,7 @@ class SingleFaults : public Campaign {
     std::string misfortune() override;
     void cut_with_ops_under_way();
     std::string disk_fault();
-    std::string check_secondary_alone(std::size_t machine);
+    std::string check_secondary_alone(std::size_t machine, const DiskFault& fault);
 };
 
 // The serving node's disk hangs while the node answers heartbeats: the other takes over, and what
@@ -112,12 +122,25 @@ class DoubleFaults : public Campaign {
    public:
     using Campaign::Campaign;
 
+   protected:
+    [[nodiscard]] bool has_person() const override { return true; }
+    void wait_for_second();
+
    private:
     std::string misfortune() override;
-    [[nodiscard]] bool has_person() const override { return true; }
     void one_of_two();
-    void wait_for_second();
     void random_command();
+};
+
+// Each ordered pair of the kinds of faults: the seed says which.
+class FaultPairs final : public DoubleFaults {
+   public:
+    using DoubleFaults::DoubleFaults;
+
+    static constexpr std::uint64_t kPairs = kFaultKinds * kFaultKinds;
+
+   private:
+    std::string misfortune() override;
 };
 
 // The same under applications that write logs, record by record with a sync of each, so that syncs

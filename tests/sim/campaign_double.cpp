@@ -79,4 +79,34 @@ void DoubleFaults::random_command() {
     cluster_.command(node, kCommands[prng().below(std::size(kCommands))]);
 }
 
+std::string FaultPairs::misfortune() {
+    const std::uint64_t pair = cluster_.world.seed() % kPairs;
+    const auto first = static_cast<FaultKind>(pair / kFaultKinds);
+    const auto second = static_cast<FaultKind>(pair % kFaultKinds);
+    // Open: where both copies fail and a person starts one whose disk has lost pages, it serves
+    // what the cache still shows of them, until it does not.
+    const FaultKind loses_pages = fault_of(DiskFault::Kind::sync_error);
+    if (first == loses_pages || second == loses_pages) return {};
+    run_for(random_time(1, 1500));
+    if (prng().one_in(4)) rest_first();
+    const std::size_t machine = prng().below(3);
+    const std::size_t other = (machine + 1 + prng().below(2)) % 3;
+    inject(first, machine, other);
+    wait_for_second();
+    // What such a disk loses, now or later, the other node may have lost or not got.
+    const bool loses_unsynced = spoils_copy(first) || spoils_copy(second);
+    if (loses_unsynced) expect_loss_of_unsynced();
+    // A machine's disks have one fault at a time.
+    if (is_of_disk(first) || prng().one_in(2)) {
+        inject(second, other, machine);
+    } else {
+        inject(second, machine, other);
+    }
+    run_for(random_time(1, 6000));
+    if (loses_unsynced) expect_loss_of_unsynced();
+    end_faults();
+    if (!heal()) return failure("did not heal");
+    return cluster_.failures.empty() ? std::string() : cluster_.failures.front();
+}
+
 }  // namespace gemel::sim

@@ -50,21 +50,21 @@ std::string SingleFaults::disk_fault() {
     const bool is_secondary = machine < 2 && cluster_.serving() != &cluster_.mounts[machine];
     // A death that was to come late would be a second fault.
     for (Node* other : cluster_.machines) other->die_at_vfs_call(0);
-    begin_disk_fault(machine, kind);
-    if (is_secondary) return check_secondary_alone(machine);
+    const DiskFault& fault = begin_disk_fault(machine, kind);
+    if (is_secondary) return check_secondary_alone(machine, fault);
     run_for(random_time(1, 6000));
     return {};
 }
 
 // The application sees nothing of a secondary's disk: no error, no end of its mount, and it goes
 // on.
-std::string SingleFaults::check_secondary_alone(std::size_t machine) {
+std::string SingleFaults::check_secondary_alone(std::size_t machine, const DiskFault& fault) {
     SimMount& mount = *cluster_.serving();
     const std::uint64_t generation = mount.generation;
     const std::uint64_t errors = workload_.failed() + workload_.refused();
     const std::uint64_t before = workload_.acknowledged();
     run_for(random_time(1, 6000));
-    const std::string name = disk_fault_->describe();
+    const std::string name = fault.describe();
     if (mount.generation != generation) return failure(name + " ended the mount");
     if (workload_.failed() + workload_.refused() != errors) {
         return failure(name + " reached the application");
@@ -73,7 +73,7 @@ std::string SingleFaults::check_secondary_alone(std::size_t machine) {
         [&] { return workload_.acknowledged() > before + 5; }, Duration::seconds(20));
     if (!goes_on) return failure(name + " stopped the application");
     const NodeProgram* program = cluster_.program(machine);
-    if (disk_fault_->spoils_copy() && disk_fault_->hits() > 0 && program != nullptr) {
+    if (fault.spoils_copy() && fault.hits() > 0 && program != nullptr) {
         run_for(Duration::seconds(2));
         const MirrorState state = program->node()->machine().state();
         if (state == MirrorState::secondary) return failure(name + " did not end the secondary");

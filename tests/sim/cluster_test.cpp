@@ -49,6 +49,10 @@ TEST(Cluster, LosesNothingSyncedUnderTwoFaultsAndAPerson) {
     run_campaign<DoubleFaults>(CampaignName::two_faults, kSeedsDefault);
 }
 
+TEST(Cluster, LosesNothingSyncedUnderEachPairOfFaults) {
+    run_campaign<FaultPairs>(CampaignName::fault_pairs, FaultPairs::kPairs);
+}
+
 TEST(Cluster, LosesNothingSyncedUnderTwoFaultsAndLogs) {
     run_campaign<DoubleFaultsUnderLogs>(CampaignName::two_faults_under_logs, kSeedsDefault / 2);
 }

@@ -127,20 +127,24 @@ VfsFault DiskFault::before(const VfsFaultPoint& point) noexcept {
     return fault;
 }
 
-std::string DiskFault::describe() const {
-    static constexpr const char* kNames[] = {"full volume",
-                                             "full state directory",
-                                             "quota",
-                                             "read errors",
-                                             "write errors",
-                                             "sync errors",
-                                             "errors of names and attributes",
-                                             "errors in the state directory",
-                                             "read-only volume",
-                                             "slow disk",
-                                             "stuck disk"};
+std::string_view DiskFault::name_of(Kind kind) noexcept {
+    static constexpr std::string_view kNames[] = {"full volume",
+                                                  "full state directory",
+                                                  "quota",
+                                                  "read errors",
+                                                  "write errors",
+                                                  "sync errors",
+                                                  "errors of names and attributes",
+                                                  "errors in the state directory",
+                                                  "read-only volume",
+                                                  "slow disk",
+                                                  "stuck disk"};
     static_assert(std::size(kNames) == kKindCount);
-    return machine_.name() + ": " + kNames[static_cast<std::size_t>(kind_)];
+    return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string DiskFault::describe() const {
+    return machine_.name() + ": " + std::string(name_of(kind_));
 }
 
 }  // namespace gemel::sim

@@ -41,13 +41,15 @@ class DiskFault final : public FaultPolicy {
     // Failed syncs are not told: what an engine does that does not look.
     void hide_failed_syncs() noexcept { hides_failed_syncs_ = true; }
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
+    [[nodiscard]] static std::string_view name_of(Kind kind) noexcept;
     [[nodiscard]] std::string describe() const;
     // Answers that the disk gave wrongly.
     [[nodiscard]] std::uint64_t hits() const noexcept { return hits_; }
     // The copy can't be trusted once it has hit.
-    [[nodiscard]] bool spoils_copy() const noexcept {
-        return kind_ >= Kind::read_error && kind_ <= Kind::read_only;
+    [[nodiscard]] static constexpr bool spoils_copy(Kind kind) noexcept {
+        return kind >= Kind::read_error && kind <= Kind::read_only;
     }
+    [[nodiscard]] bool spoils_copy() const noexcept { return spoils_copy(kind_); }
 
     VfsFault before(const VfsFaultPoint& point) noexcept override;
 

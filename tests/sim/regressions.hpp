@@ -12,6 +12,7 @@ enum class CampaignName : unsigned char {
     single_faults,
     hanging_disks,
     two_faults,
+    fault_pairs,
     two_faults_under_logs,
     written_apart,
     exclude,
