@@ -84,6 +84,7 @@ MirrorHello MirrorMachine::make_hello() const {
     hello.must_compare = must_compare();
     hello.accepts_overwrite = accepts_overwrite_;
     hello.is_unrecorded = unrecorded_;
+    hello.gives_way = gives_way_;
     hello.epoch = superblock_.epoch;
     hello.known = known_;
     hello.incarnation = superblock_.incarnation;
@@ -544,6 +545,11 @@ void MirrorMachine::handle(const DisksJudged& event) {
         case Phase::wait:
             return evaluate();
         case Phase::alone:
+            if (peer_disk_hangs_ && attach_ != Attach::none && attach_ != Attach::withdrawing) {
+                // What it does not get done holds up the application sooner or later.
+                close_session();
+                return lose_target("its disk hangs");
+            }
             return consider_attach();
         case Phase::held:
             return isolate();
@@ -614,6 +620,8 @@ void MirrorMachine::handle(const ReplicaNoticed& event) {
         case ReplicaNotice::peer_failure:
         case ReplicaNotice::peer_stuck:
             if (!session_ || !is_serving()) return;
+            // Held, ops wait for the register, whatever the peer does.
+            if (phase_ == Phase::held && event.notice == ReplicaNotice::peer_stuck) return;
             announce(LogLevel::warning, "failure", options_.peer + ": " + event.what);
             if (event.notice == ReplicaNotice::peer_failure) peer_failure_ = event.what;
             close_session();

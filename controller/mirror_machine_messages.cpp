@@ -33,7 +33,8 @@ enum HelloFlag : std::uint16_t {
     kMustCompare = 16,
     kAcceptsOverwrite = 32,
     kUnrecorded = 64,
-    kAllFlags = 127,
+    kGivesWay = 128,
+    kAllFlags = 255,
 };
 
 std::uint16_t flags_of(const MirrorHello& hello) noexcept {
@@ -45,6 +46,7 @@ std::uint16_t flags_of(const MirrorHello& hello) noexcept {
     if (hello.must_compare) flags |= kMustCompare;
     if (hello.accepts_overwrite) flags |= kAcceptsOverwrite;
     if (hello.is_unrecorded) flags |= kUnrecorded;
+    if (hello.gives_way) flags |= kGivesWay;
     return static_cast<std::uint16_t>(flags);
 }
 
@@ -56,6 +58,7 @@ void set_flags(MirrorHello& hello, unsigned flags) noexcept {
     hello.must_compare = (flags & kMustCompare) != 0;
     hello.accepts_overwrite = (flags & kAcceptsOverwrite) != 0;
     hello.is_unrecorded = (flags & kUnrecorded) != 0;
+    hello.gives_way = (flags & kGivesWay) != 0;
 }
 
 bool is_known(std::uint8_t kind) noexcept {

@@ -29,6 +29,7 @@ struct MirrorHello {
     bool must_compare = false;       // released, restored or suspect: compare everything
     bool accepts_overwrite = false;  // a person said `resync --full` here: a diverged copy may go
     bool is_unrecorded = false;      // serves by promote --force, unknown to the register
+    bool gives_way = false;          // its disk hangs: proposes nothing, for a while
     std::uint64_t epoch = 0;         // highest this node acted on, durable
     RegisterValue known;             // the newest register value it has seen
     Incarnation incarnation;         // number is none: in no set

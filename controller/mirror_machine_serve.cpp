@@ -31,6 +31,8 @@ void MirrorMachine::serve() {
     attach_ = Attach::none;
     register_is_back_ = false;
     ++served_;
+    // Started by a person although it has failed, or forced: nobody has a better copy.
+    if (must_compare() && !was_held_) call(ReplicaCall::distrust_cache);
     call(ReplicaCall::begin_alone);
     was_held_ = false;
     if (unrecorded_) {
@@ -203,8 +205,9 @@ void MirrorMachine::forget_losses() {
     cancel_timer(MirrorTimer::admit);
 }
 
-// The peer sees by the heartbeats what this node sees itself, and takes over. Until that is
-// recorded, or it has had its time, nothing is proposed against it.
+// The peer sees by the heartbeats what this node sees itself, or is told when there is a session
+// again, and takes over. Until that is recorded, or it has had its time, nothing is proposed
+// against it.
 bool MirrorMachine::give_way() {
     if (!own_disk_hangs_ || peer_silent_ || yield_over_ || !options_.arbiter_votes) return false;
     if (!gives_way_) {
@@ -212,6 +215,7 @@ bool MirrorMachine::give_way() {
         gives_way_ = true;
         explain("acknowledges nothing: its disk hangs; " + options_.peer + " may take over");
         set_timer(MirrorTimer::yield, options_.yield);
+        send_hello();
     }
     set_timer(MirrorTimer::retry, options_.retry);
     return true;

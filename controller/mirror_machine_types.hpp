@@ -142,6 +142,7 @@ struct CopyToFill {
 };
 // The calls of ReplicaPort (ports.hpp), where their contracts stand.
 enum class ReplicaCall : std::uint8_t {
+    distrust_cache,
     begin_alone,
     history_stored,
     attach_target,

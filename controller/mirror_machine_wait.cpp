@@ -155,6 +155,9 @@ void MirrorMachine::evaluate_member() {
         return claim(options_.peer + " was restarted and has lost what it held in memory");
     }
     if (hello_->is_failed) return claim(options_.peer + "'s copy failed");
+    if (hello_->gives_way && !own_disk_hangs_) {
+        return claim(options_.peer + " gives way: its disk hangs");
+    }
     if (hello_->state == MirrorState::stopped) return claim(options_.peer + " is stopped");
     if (hello_->is_serving) return explain("waits for " + options_.peer + ", which serves");
     yield_first("waits for " + options_.peer + ", recorded as the serving node");

@@ -160,6 +160,8 @@ void MirrorNode::act(const StoreSuperblock& action) {
 void MirrorNode::act(const CallReplica& action) {
     ReplicaPort& replica = ports_.replica;
     switch (action.call) {
+        case ReplicaCall::distrust_cache:
+            return replica.distrust_cache();
         case ReplicaCall::begin_alone:
             return replica.begin_alone(action.epoch);
         case ReplicaCall::history_stored:

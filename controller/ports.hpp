@@ -42,6 +42,9 @@ class ReplicaPort {
     virtual ~ReplicaPort() = default;
     virtual void set_events(ReplicaPortEvents& events) noexcept = 0;
 
+    // Role idle. This copy has failed and is to serve all the same: what the page cache shows of it
+    // may not be on the disk, and is forgotten.
+    virtual void distrust_cache() noexcept = 0;
     // Serve without a peer. From held or idle. Answers held ops alone. Ends a quiesce.
     virtual void begin_alone(std::uint64_t epoch) noexcept = 0;
     virtual void history_stored(Status status) noexcept = 0;

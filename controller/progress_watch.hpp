@@ -10,6 +10,7 @@
 #include "engine/base/units.hpp"
 #include "engine/mirror/application_load.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -47,7 +48,9 @@ class ProgressWatch {
 
     Options options_;
     std::optional<Instant> last_;  // reading
+    std::uint64_t readings_ = 0;   // since it was
     Instant measured_since_;
+    Instant awake_since_;
     ApplicationLoad::Answered window_;  // as it was when the present second began
     Instant window_begun_;
     std::optional<Instant> slow_since_;

@@ -36,6 +36,8 @@ class RegisterStore final : private Job {
     // unreachable. `done` comes from the loop, in the order of the calls.
     void swap(const std::string& cluster, const std::string& mirror,
               const RegisterProposal& proposal, std::function<void(const SwapAnswer&)> done);
+    // The disk has failed: what it has is not known, and nobody may be told a value any more.
+    [[nodiscard]] bool has_failed() const noexcept { return failed_; }
     // Mirrors of the cluster that something is recorded of.
     [[nodiscard]] std::size_t count(const std::string& cluster) const noexcept;
 

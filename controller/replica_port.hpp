@@ -37,6 +37,7 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     [[nodiscard]] std::string nothing_to_restore() const;
 
     void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
+    void distrust_cache() noexcept override { replica_.distrust_cache(); }
     void begin_alone(std::uint64_t epoch) noexcept override;
     void history_stored(Status status) noexcept override;
     void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;

@@ -46,6 +46,12 @@ class WitnessServer::Session final : public PeerLinkHandler {
     void on_read(Bytes payload) {
         const Result<RegisterQuestion> question = decode_register_read(payload);
         if (!question.ok()) return close();
+        if (server_.store_.has_failed()) {
+            return answer({question->number,
+                           RegisterAnswer::Kind::refused,
+                           {},
+                           "the witness's disk has failed"});
+        }
         answer({question->number,
                 RegisterAnswer::Kind::read,
                 server_.store_.read(cluster_, question->mirror),

@@ -20,7 +20,7 @@ constexpr std::uint32_t kMagic = 0x62686d67;  // "gmhb", little endian
 constexpr std::uint16_t kVersion = 2;
 constexpr std::size_t kTagSize = 16;
 constexpr std::size_t kNameSizeMax = 64;
-constexpr std::size_t kAgesMax = 12;
+constexpr std::size_t kAgesMax = 60;
 
 using Tag = std::array<std::byte, kTagSize>;
 

@@ -25,7 +25,7 @@
 
 namespace gemel {
 
-inline constexpr std::size_t kHeartbeatSizeMax = 512;
+inline constexpr std::size_t kHeartbeatSizeMax = 1400;  // in one packet of Ethernet
 
 // How long the oldest work of a mirror's disk has been under way on a node.
 struct DiskAge {

@@ -78,6 +78,7 @@ Result<bool> Following::ready(FrameType type, Bytes payload) noexcept {
 void Following::request_commit() noexcept {
     if (commit_pending_) return;
     commit_pending_ = true;
+    commit_begun_ = context_.loop.now();
     context_.intents.commit([this, session = session_](Status status) {
         if (session != session_) return;
         commit_pending_ = false;

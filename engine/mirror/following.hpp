@@ -26,6 +26,8 @@ class Following {
     void stop() noexcept;
     // Errors: corrupt (the caller ends the session).
     Status on_frame(FrameType type, Bytes payload) noexcept;
+    // How long the oldest change, of an earlier session too, has been under way here.
+    [[nodiscard]] Duration waiting_for_disk() const noexcept;
     // A change of a block volume is done, whoever asked for it; or a size has been taken over.
     void on_block_progress() noexcept;
     // Tells the peer that this copy can't follow any more, and applies nothing from here on.
@@ -78,6 +80,7 @@ class Following {
     std::uint64_t own_round_ = 0;   // this log's number for it
     bool ack_scheduled_ = false;
     bool commit_pending_ = false;
+    Instant commit_begun_;
     bool failed_ = false;
 };
 

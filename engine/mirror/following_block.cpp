@@ -4,6 +4,8 @@
 #include "engine/base/probe.hpp"
 #include "engine/mirror/following.hpp"
 
+#include <algorithm>
+
 namespace gemel {
 
 class Following::BlockRun final : public BlockChange {
@@ -14,6 +16,7 @@ class Following::BlockRun final : public BlockChange {
     Following& owner;
     std::uint64_t number = 0;
     std::uint64_t session = 0;
+    Instant since;  // 0: idle
 };
 
 Following::Following(ReplicaContext& context, SyncRunner& syncs, Sizes& sizes) noexcept
@@ -30,11 +33,13 @@ void Following::apply_block(const DecodedOp& decoded, BlockVolume& volume) noexc
     idle_runs_.pop_back();
     run.number = decoded.number;
     run.session = session_;
+    run.since = context_.loop.now();
     volume.submit(run, decoded.op);
 }
 
 void Following::block_done(BlockRun& run, Status status) noexcept {
     idle_runs_.push_back(&run);
+    run.since = {};
     if (run.session != session_ || failed_) {
         // Nobody is told of a range that differs now, so this copy can't be a source.
         if (!status.ok()) context_.disk_failed(as_disk_failure(status));
@@ -46,6 +51,15 @@ void Following::block_done(BlockRun& run, Status status) noexcept {
         note_applied(run.number);
     }
     context_.block_progress();
+}
+
+Duration Following::waiting_for_disk() const noexcept {
+    Instant oldest = context_.loop.now();
+    if (commit_pending_) oldest = std::min(oldest, commit_begun_);
+    for (const auto& run : runs_) {
+        if (run->since.ns != 0) oldest = std::min(oldest, run->since);
+    }
+    return context_.loop.now() - oldest;
 }
 
 // One of an earlier session or service may have been in the way too.

@@ -9,8 +9,10 @@
 #include "engine/mirror/rounds.hpp"
 #include "engine/mirror/serving.hpp"
 #include "engine/mirror/sizes.hpp"
+#include "engine/mirror/suspect_cache.hpp"
 #include "engine/mirror/sync_runner.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -275,6 +277,13 @@ void Replica::begin_alone(std::uint64_t epoch) noexcept {
     impl_->tell_kept_failure();
 }
 
+void Replica::distrust_cache() noexcept {
+    ReplicaContext& context = impl_->context;
+    GEMEL_ASSERT(context.role == ReplicaRole::idle);
+    const Status dropped = drop_suspect_cache(context.loop.vfs(), context.intents, context.volumes);
+    if (is_disk_failure(dropped)) context.disk_failed(dropped);
+}
+
 void Replica::history_stored(Status status) noexcept { impl_->serving.history_stored(status); }
 
 void Replica::attach_target(std::unique_ptr<PeerLink> link) noexcept {
@@ -394,7 +403,9 @@ PeerLink* Replica::link() noexcept { return impl_->context.link.get(); }
 
 Duration Replica::waiting_for_peer() const noexcept { return impl_->serving.waiting_for_peer(); }
 
-Duration Replica::waiting_for_disk() const noexcept { return impl_->serving.waiting_for_disk(); }
+Duration Replica::waiting_for_disk() const noexcept {
+    return std::max(impl_->serving.waiting_for_disk(), impl_->following.waiting_for_disk());
+}
 
 void Replica::set_resync_party(std::unique_ptr<ResyncParty> party) noexcept {
     impl_->context.resync = std::move(party);

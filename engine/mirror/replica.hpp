@@ -188,6 +188,10 @@ class Replica {
     // and the live intents are to be marked before anything is shipped: at a takeover nobody waits
     // for that.
     void begin_alone(std::uint64_t epoch) noexcept;
+    // This copy has failed and serves next all the same: shows what the disk has of it from here on
+    // (suspect_cache.hpp). Requires: role idle. What can't be looked at is told as a failure by
+    // begin_alone().
+    void distrust_cache() noexcept;
     void history_stored(Status status) noexcept;
     // A session with a node that is to be filled. Requires: role alone. From here on ops are
     // shipped where the map allows; the caller then makes a resync source on this link.
@@ -246,8 +250,8 @@ class Replica {
     // How long somebody has been waiting for nothing but the peer; 0: nobody is. Of a target, how
     // long it has been silent meanwhile.
     [[nodiscard]] Duration waiting_for_peer() const noexcept;
-    // How long the oldest of what was given to this node's disk for the application has been under
-    // way; 0: nothing is. A call that blocks the loop is not seen here.
+    // How long the oldest of what was given to this node's disk for an application, here or on the
+    // peer, has been under way; 0: nothing is. A call that blocks the loop is not seen here.
     [[nodiscard]] Duration waiting_for_disk() const noexcept;
     void set_resync_party(std::unique_ptr<ResyncParty> party) noexcept;
     // Null: frames of a verify end the session, but for late answers. Dropped by stop() and when a

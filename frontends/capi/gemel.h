@@ -192,7 +192,8 @@ GEMEL_API int gemel_descriptor(const gemel_node* node);
 /**
  * GEMEL_THREADS_CALLER: does what there is to do, callbacks included, and returns without waiting.
  * Call it soon whenever the descriptor is readable: a node that is not dispatched for `detect`
- * holds up its peer's writes and is then left behind.
+ * holds up its peer's writes and is then left behind; from one that serves and is not dispatched
+ * for 30 s the peer takes over.
  * @param node  the node. Only by the thread that opened it, and not from a callback.
  */
 GEMEL_API void gemel_dispatch(gemel_node* node);

@@ -83,10 +83,6 @@ std::string FaultPairs::misfortune() {
     const std::uint64_t pair = cluster_.world.seed() % kPairs;
     const auto first = static_cast<FaultKind>(pair / kFaultKinds);
     const auto second = static_cast<FaultKind>(pair % kFaultKinds);
-    // Open: where both copies fail and a person starts one whose disk has lost pages, it serves
-    // what the cache still shows of them, until it does not.
-    const FaultKind loses_pages = fault_of(DiskFault::Kind::sync_error);
-    if (first == loses_pages || second == loses_pages) return {};
     run_for(random_time(1, 1500));
     if (prng().one_in(4)) rest_first();
     const std::size_t machine = prng().below(3);

@@ -76,6 +76,7 @@ class ModelReplica final : public ReplicaPort, private PeerLinkHandler {
         : world_(world), loop_(loop), node_(node) {}
 
     void set_events(ReplicaPortEvents& events) noexcept override { events_ = &events; }
+    void distrust_cache() noexcept override {}
     void begin_alone(std::uint64_t epoch) noexcept override;
     void history_stored(Status status) noexcept override;
     void attach_target(std::unique_ptr<PeerLink> link, bool full_compare) noexcept override;

@@ -143,7 +143,8 @@ class Node {
     /// Threads::caller: does what there is to do and returns without waiting for anything but short
     /// system calls. Requires: the thread that called open_node(), and no callback of the node's on
     /// its stack. Call it soon whenever the descriptor is readable: a node that is not
-    /// dispatched for `detect` holds up its peer's writes and is then left behind.
+    /// dispatched for `detect` holds up its peer's writes and is then left behind; from one that
+    /// serves and is not dispatched for 30 s the peer takes over.
     virtual void dispatch() = 0;
 };
 

@@ -252,6 +252,8 @@ TEST_F(WitnessTest, AFailedDiskIsSaidAndSettlesNothing) {
     machine_.set_fault_policy(nullptr);
     EXPECT_EQ(answer.outcome, SwapOutcome::unknown);
     EXPECT_NE(answer.text.find("refuses: the witness's disk has failed"), std::string::npos);
+    // Nor is anybody led to rely on an arbiter that can record nothing.
+    EXPECT_FALSE(read(alpha_).status.ok());
 }
 
 // Questions that are none end the session, and only it.

@@ -50,6 +50,53 @@ TEST_F(MachineTest, NodeWhoseDiskHangsGivesWayToALivingPeer) {
     EXPECT_EQ(machine->state(), MirrorState::wait);
 }
 
+TEST_F(MachineTest, NodeThatGivesWaySaysSo) {
+    become_primary();
+    give(DisksJudged{true, false, {}});
+    give(SessionLost{"reset"});
+    give(SessionUp{});
+    EXPECT_TRUE(only<SendHello>().hello.gives_way);
+    // No op of its own is held against the peer meanwhile.
+    give(ReplicaNoticed{ReplicaNotice::peer_stuck, {}, "an op waits"});
+    EXPECT_TRUE(all<CloseSession>().empty());
+}
+
+TEST_F(MachineTest, NodeIsTakenOverFromWhenItGivesWay) {
+    start(both(6, "beta"));
+    give(SessionUp{});
+    MirrorHello held = beta(MirrorState::primary);
+    held.is_serving = true;
+    give(held);
+    EXPECT_TRUE(all<SwapRegister>().empty());
+    held.gives_way = true;
+    give(held);
+    EXPECT_TRUE(only<SwapRegister>().proposal.value.is_only("alpha"));
+}
+
+TEST_F(MachineTest, TargetWhoseDiskHangsIsLeftBehindUntilItDoesNot) {
+    serve_alone();
+    give(SessionUp{});
+    give(beta());
+    control(ControlKind::following);
+    give(DisksJudged{false, true, Duration::seconds(31)});
+    EXPECT_EQ(all<CloseSession>().size(), 1u);
+    EXPECT_TRUE(called(ReplicaCall::detach));
+    give(SessionUp{});
+    give(beta());
+    EXPECT_TRUE(all<SendControl>().empty());
+    give(DisksJudged{false, false, {}});
+    EXPECT_EQ(only<SendControl>().message.kind, ControlKind::follow);
+}
+
+TEST_F(MachineTest, CopyThatHasFailedIsShownAsTheDiskHasIt) {
+    superblock.volumes[0].must_compare = true;
+    start(alpha_only(5));
+    won();
+    stored();
+    ASSERT_EQ(all<CallReplica>().front().call, ReplicaCall::distrust_cache);
+    EXPECT_EQ(all<CallReplica>()[1].call, ReplicaCall::begin_alone);
+}
+
 TEST_F(MachineTest, NodeWhoseDiskHangsGoesOnWhenThePeerHadItsTime) {
     become_primary();
     give(DisksJudged{true, false, {}});

@@ -46,6 +46,28 @@ TEST_F(Watch, WhatNobodyLookedAtIsNotThePeersFault) {
     EXPECT_NE(read_for(Duration::milliseconds(500)).peer_fault, "");
 }
 
+// One that is always late does notice in the end.
+TEST_F(Watch, WhoIsAlwaysLateMeasuresAllTheSame) {
+    reading_.waiting_for_peer = Duration::seconds(4);
+    ProgressWatch::Verdict verdict;
+    int readings = 0;
+    while (verdict.peer_fault.empty() && readings < 10) {
+        now_ = now_ + Duration::milliseconds(600);
+        verdict = watch_.judge(reading_, now_);
+        ++readings;
+    }
+    EXPECT_LE(readings, 6);
+}
+
+// Both were paused: what their disks have under way looks old, and is not.
+TEST_F(Watch, APauseIsNoHang) {
+    read_for(Duration::seconds(3));
+    now_ = now_ + Duration::seconds(100);
+    reading_.peer_disk = Duration::seconds(100);
+    EXPECT_FALSE(read_for(Duration::seconds(4)).peer_disk_hangs);
+    EXPECT_TRUE(read_for(Duration::seconds(2)).peer_disk_hangs);
+}
+
 TEST_F(Watch, SlownessCountsWhenItLasts) {
     wait_ = Duration::milliseconds(30);
     EXPECT_EQ(read_for(Duration::seconds(9)).peer_fault, "");
@@ -72,6 +94,7 @@ TEST_F(Watch, NoBoundNoFault) {
 }
 
 TEST_F(Watch, DisksHangFromTheTimeoutOn) {
+    read_for(Duration::seconds(10));
     reading_.peer_disk = Duration::milliseconds(4'999);
     EXPECT_FALSE(read_for(Duration::seconds(1)).peer_disk_hangs);
     reading_.peer_disk = Duration::seconds(5);

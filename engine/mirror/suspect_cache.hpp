@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// After a failed sync the page cache shows, as clean, what the disk has lost, until it forgets it
+// (protocol.md 10). A copy that somebody starts to serve all the same has to show what it has.
+#pragma once
+
+#include "engine/io/vfs.hpp"
+#include "engine/store/intent_log.hpp"
+#include "engine/store/volume.hpp"
+
+#include <memory>
+#include <span>
+
+namespace gemel {
+
+// Forgets what is cached of every file whose content a live intent names: whatever was lost was
+// touched since its last good sync, and its intent is not cleared before (protocol.md 11, 12).
+// Errors: the first of a file that can't be looked at; the others are done all the same.
+Status drop_suspect_cache(Vfs& vfs, const IntentLog& intents,
+                          std::span<const std::unique_ptr<Volume>> volumes) noexcept;
+
+}  // namespace gemel
