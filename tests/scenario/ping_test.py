@@ -31,7 +31,7 @@ class PingTest(unittest.TestCase):
     def pair(self):
         """The serving node and the other one, which have asked each other about the register."""
         self.serving, self.other = self.lab.wait_pair()
-        time.sleep(1)
+        time.sleep(3)   # they ask once a second or so
         return self.serving, self.other
 
     def write(self, node, name, text):
