@@ -148,10 +148,8 @@ class MachineTest : public testing::Test {
         mounted();
         ASSERT_EQ(machine->state(), MirrorState::alone);
     }
-    void become_primary() {
-        serve_alone();
-        give(SessionUp{});
-        give(beta());
+    // From beta's answer to the offer on.
+    void take_in_beta() {
         control(ControlKind::following);
         give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
         stored();
@@ -159,6 +157,12 @@ class MachineTest : public testing::Test {
         won();
         stored();
         ASSERT_EQ(machine->state(), MirrorState::primary);
+    }
+    void become_primary() {
+        serve_alone();
+        give(SessionUp{});
+        give(beta());
+        take_in_beta();
     }
 
     // The register's value then.

@@ -135,13 +135,7 @@ TEST_F(MachineTest, PeerThatIsLostAgainAndAgainIsLetInLaterEachTime) {
             give(TimerFired{MirrorTimer::admit});
         }
         EXPECT_EQ(only<SendControl>().message.kind, ControlKind::follow) << i;
-        control(ControlKind::following);
-        give(ReplicaNoticed{ReplicaNotice::resync_complete, {}, {}});
-        stored();
-        control(ControlKind::ready, {uuid(101), uuid(3)});
-        won();
-        stored();
-        ASSERT_EQ(machine->state(), MirrorState::primary) << i;
+        take_in_beta();
     }
     // None for the first two, and none again for one that had stayed for long.
     EXPECT_EQ(pauses, (std::vector{Duration::seconds(1), Duration::seconds(2), Duration::seconds(4),
