@@ -5,13 +5,13 @@
 #include "controller/control_socket.hpp"
 #include "controller/status_json.hpp"
 #include "engine/base/assert.hpp"
+#include "engine/base/without_signals.hpp"
 
 #include <microhttpd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -115,18 +115,15 @@ Status ControlServer::Impl::start(const std::string& run_directory, std::string&
     const Result<int> listening = listen_on_control_socket(run_directory, socket_path_, sentence);
     if (!listening.ok()) return listening.status();
 
-    // Signals are for the daemon's own thread: the new thread inherits a mask without any.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    daemon_ = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr,
-                               nullptr, &on_access, this, MHD_OPTION_LISTEN_SOCKET,
-                               listening.value(), MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
-                               MHD_OPTION_CONNECTION_TIMEOUT, kIdleTimeoutS,
-                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemory,
-                               MHD_OPTION_NOTIFY_COMPLETED, &on_completed, this, MHD_OPTION_END);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    {
+        const WithoutSignals masked;
+        daemon_ = MHD_start_daemon(
+            MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr,
+            &on_access, this, MHD_OPTION_LISTEN_SOCKET, listening.value(),
+            MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT,
+            kIdleTimeoutS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemory,
+            MHD_OPTION_NOTIFY_COMPLETED, &on_completed, this, MHD_OPTION_END);
+    }
     if (daemon_ == nullptr) {
         close_control_socket(listening.value(), socket_path_);
         sentence = "cannot serve '" + socket_path_ + "': no thread for it could be made";

@@ -2,13 +2,13 @@
 #include "controller/etcd_client.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/without_signals.hpp"
 
 #include <curl/curl.h>
 
 #include <algorithm>
 #include <cstring>
 #include <pthread.h>
-#include <signal.h>
 #include <utility>
 
 namespace gemel {
@@ -57,13 +57,9 @@ EtcdClient::EtcdClient(Loop& loop, const std::vector<SocketAddress>& members, Et
     GEMEL_ASSERT(easy_ != nullptr && multi_ != nullptr);
     const std::string scheme = tls_.is_wanted() ? "https://" : "http://";
     for (const SocketAddress& member : members) origins_.push_back(scheme + member.to_string());
-    // A new thread inherits the mask: signals are for the thread that waits for them.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const WithoutSignals masked;
     thread_ = std::thread([this] { work(); });
     pthread_setname_np(thread_.native_handle(), "gemel-etcd");
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 EtcdClient::~EtcdClient() {

@@ -2,6 +2,7 @@
 #include "netdev/pinger.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/without_signals.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +13,6 @@
 #include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -159,13 +159,9 @@ Pinger::Pinger(Loop& loop, std::vector<SocketAddress> targets)
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       done_(std::make_shared<Done>()) {
     GEMEL_ASSERT(wake_ >= 0 && !targets_.empty());
-    // A new thread inherits the mask: signals are for the thread that waits for them.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const WithoutSignals masked;
     thread_ = std::thread([this] { work(); });
     pthread_setname_np(thread_.native_handle(), "gemel-ping");
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Pinger::~Pinger() {

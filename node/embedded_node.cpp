@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/embedded_node.hpp"
 
+#include "engine/base/without_signals.hpp"
+
 #include "node/cluster_text.hpp"
 #include "node/host_name.hpp"
 #include <algorithm>
 #include <filesystem>
 #include <future>
-#include <signal.h>
 #include <utility>
 
 namespace gemel {
@@ -14,22 +15,6 @@ namespace gemel {
 namespace {
 
 constexpr Duration kPause = Duration::milliseconds(100);
-
-// Threads that are made meanwhile leave every signal to the program's own.
-class WithoutSignals {
-   public:
-    WithoutSignals() noexcept {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    WithoutSignals(const WithoutSignals&) = delete;
-    WithoutSignals& operator=(const WithoutSignals&) = delete;
-
-   private:
-    sigset_t before_{};
-};
 
 std::string absolute(const std::string& path) {
     return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/uring/background_closer.hpp"
 
+#include "engine/base/without_signals.hpp"
 #include "engine/io/uring/posix_call.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 #include <utility>
 
 namespace gemel {
@@ -46,14 +46,10 @@ bool BackgroundCloser::finish() noexcept {
     return had_some;
 }
 
-// The new thread inherits the mask: signals are for the thread that waits for them.
 void BackgroundCloser::start() noexcept {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const WithoutSignals masked;
     thread_ = std::thread([this] { work(); });
     pthread_setname_np(thread_.native_handle(), "gemel-closer");
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void BackgroundCloser::work() noexcept {

@@ -2,23 +2,19 @@
 #include "engine/io/uring/worker_pool.hpp"
 
 #include "engine/base/assert.hpp"
+#include "engine/base/without_signals.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 
 namespace gemel {
 
 WorkerPool::WorkerPool(unsigned count, Finished& finished) : finished_(finished) {
     GEMEL_ASSERT(count > 0);
-    // A new thread inherits the mask: signals are for the thread that waits for them.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const WithoutSignals masked;
     for (unsigned i = 0; i < count; ++i) {
         threads_.emplace_back([this] { work(); });
         pthread_setname_np(threads_.back().native_handle(), "gemel-worker");
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 WorkerPool::~WorkerPool() {
