@@ -11,24 +11,26 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE / "matrix"))
 sys.path.insert(0, str(HERE.parents[1] / "tools" / "lib"))
+from deck import Hand  # noqa: E402
 from faults_test import BrokenPromise, Rounds  # noqa: E402
-from lab import Lab, default_binaries  # noqa: E402
+from lab import default_binaries  # noqa: E402
+from machines import MatrixLab  # noqa: E402
 
 
 class BrokenGemeldTest(unittest.TestCase):
     def assert_caught(self, mutant, *hands):
-        """Plays these moments and faults in turn, comparing the copies at the end."""
+        """Plays these hands in turn, comparing the copies at the end."""
         os.environ["GEMEL_MUTANT"] = mutant
         self.addCleanup(os.environ.pop, "GEMEL_MUTANT")
-        with Lab(default_binaries()) as lab:
+        with MatrixLab(default_binaries()) as lab:
             lab.gemeld = lab.binaries / "gemeld_broken"
             rounds = Rounds(lab, random.Random(1))
-            rounds.deck = list(reversed(hands))
             lab.start()
             try:
-                for number in range(len(hands)):
-                    rounds.play(number)
+                for number, hand in enumerate(hands):
+                    rounds.play(number, hand)
                 rounds.end()
                 rounds.compare_copies()
             except BrokenPromise as noticed:
@@ -40,15 +42,15 @@ class BrokenGemeldTest(unittest.TestCase):
 
     def test_acknowledging_before_shipping_is_caught(self):
         # No fsync between them, or the sync would bring them to the peer.
-        self.assert_caught("acknowledge_early", *[(Rounds.while_renaming, "kill_serving")] * 6)
+        self.assert_caught("acknowledge_early", *[Hand("kill_serving", "names", "recorder")] * 6)
 
     def test_forgotten_intents_are_caught(self):
-        self.assert_caught("forget_intents", *[(Rounds.while_resyncing, "kill_serving")] * 3)
+        self.assert_caught("forget_intents", *[Hand("kill_serving", "resync", "recorder")] * 3)
 
     def test_without_a_fault_in_it_the_same_program_is_not(self):
         with self.assertRaisesRegex(AssertionError, "did not notice"):
-            self.assert_caught("none", (Rounds.while_resyncing, "kill_serving"),
-                               (Rounds.while_writing, "kill_serving"))
+            self.assert_caught("none", Hand("kill_serving", "resync", "recorder"),
+                               Hand("kill_serving", "write", "recorder"))
 
 
 if __name__ == "__main__":

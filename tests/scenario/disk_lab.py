@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lab whose two nodes keep the mirrored directory on small ext4 images on loop devices, which can
-be filled, made to fail and made to hang; and what tests do with it."""
+be filled, made to fail, to hang and to forget; and what tests do with it."""
 
+import fcntl
 import os
 import pathlib
+import struct
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -17,9 +20,10 @@ PYTHON = "/usr/bin/python3"
 DISK_MIB = 96
 LEFT_KIB = 2048          # of a disk that is nearly full
 PATIENCE_S = 60          # a failed copy asks to be filled again every 30 s
-# linux/fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH; every call fails with EIO
-SHUT_DOWN = ("import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), "
-             "0x8004587D, struct.pack('I', 2))")
+GONE_S = 30              # a file system without users ends when the kernel has let go of its files
+# linux/fs/ext4/ext4.h
+EXT4_IOC_SHUTDOWN = 0x8004587D
+EXT4_GOING_FLAGS_NOLOGFLUSH = 2
 
 
 class Disk:
@@ -42,8 +46,12 @@ class Disk:
     def close(self):
         run("losetup", "--detach", self.device, check=False)
 
+    @property
+    def seen_from_here(self):
+        return f"/proc/{self.machine.holder.pid}/root{self.place}"
+
     def fill(self, left_kib=LEFT_KIB):
-        free = os.statvfs(f"/proc/{self.machine.holder.pid}/root{self.place}")
+        free = os.statvfs(self.seen_from_here)
         size = free.f_bfree * free.f_frsize - (left_kib << 10)
         # What is too large for fallocate by its own metadata is filled up by writing.
         self.machine.inside("sh", "-c", f"fallocate -l {size} {self.place}/filler || "
@@ -53,7 +61,12 @@ class Disk:
         self.machine.inside("rm", f"{self.place}/filler")
 
     def shut_down(self):
-        self.machine.inside(PYTHON, "-c", SHUT_DOWN, self.place)
+        """Every call fails with EIO from now on, and what was not synced is forgotten."""
+        root = os.open(self.seen_from_here, os.O_RDONLY)
+        try:
+            fcntl.ioctl(root, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_GOING_FLAGS_NOLOGFLUSH))
+        finally:
+            os.close(root)
 
     def make_read_only(self):
         """What ext4 does by itself when it finds its structures damaged."""
@@ -74,6 +87,23 @@ class Disk:
             self.machine.inside("umount", "-l", path)
         run("e2fsck", "-fy", self.device, check=False)
         self.mount()
+
+    def wait_until_gone(self):
+        """Until then another mount would be of the same file system in memory, not of the disk."""
+        end = time.monotonic() + GONE_S
+        while pathlib.Path("/sys/fs/ext4", pathlib.Path(self.device).name).exists():
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.place} of {self.machine.name} is still in use")
+            time.sleep(0.005)
+
+    def mount_again(self):
+        """What was in memory is gone, and the journal is replayed. Requires: unmounted."""
+        self.wait_until_gone()
+        try:
+            self.mount()
+        except subprocess.CalledProcessError:
+            run("e2fsck", "-fy", self.device, check=False)
+            self.mount()
 
 
 class DiskLabTest(unittest.TestCase):

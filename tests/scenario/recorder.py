@@ -4,17 +4,22 @@
 outside it; afterwards says whether a survivor holds everything that was acknowledged.
 
 usage: recorder.py write DIRECTORY ACK_LOG [KINDS]   until killed or the directory fails
+       recorder.py work DIRECTORY ACK_LOG NODE KINDS        again and again (sessions.py)
        recorder.py check DIRECTORY ACK_LOG    exit 1 and a sentence when something is missing, 2
                                               when the directory cannot be read
 
 Kinds of record: `a` appended to one file and fsynced, `w` written over in place (write returned),
 `f` a new file renamed into place, `m` a directory moved to a new name with what is in it, `x` two
-files exchanged, `d` a file made and removed."""
+files exchanged, `d` a file made and removed. Only `a` is there after a power cut of every node
+that held it, and whatever else the harness knows to have been synced since (forget())."""
 
 import ctypes
 import hashlib
 import os
 import sys
+import time
+
+from sessions import Log, read_log, repeat
 
 RECORD = 128          # bytes of a record: number, padding, digest
 SLOTS = 64            # records written over in place
@@ -27,10 +32,6 @@ def record(kind, number):
     head = f"{kind} {number:020} ".encode()
     filler = hashlib.sha256(head).hexdigest().encode()
     return (head + filler * 2)[:RECORD - 1] + b"\n"
-
-
-def acknowledge(log, kind, number):
-    os.write(log, f"{kind} {number}\n".encode())
 
 
 def append(directory, number):
@@ -61,7 +62,7 @@ def move(directory, number):
         os.mkdir(os.path.join(parent, "0"))
     old = os.path.join(parent, os.listdir(parent)[0])
     inside = os.path.join(old, "inside")
-    if not os.path.exists(inside) or os.path.getsize(inside) != RECORD:
+    if number_in(read(inside), "m") != 0:
         with open(inside, "wb") as file:
             file.write(record("m", 0))
     os.rename(old, os.path.join(parent, str(number)))
@@ -93,10 +94,9 @@ STEPS = (("a", append), ("w", write_over), ("f", replace), ("m", move), ("x", ex
          ("d", remove))
 
 
-def write(directory, log_path, kinds):
-    log = os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    with open(log_path, encoding="ascii") as past:
-        number = 1 + max((int(line.split()[1]) for line in past), default=0)
+def write(directory, log_path, kinds, node=""):
+    log = Log(log_path, node)
+    number = 1 + max((entry.number for entry in read_log(log_path)), default=0)
     number += 1000  # records of an unfinished run never have the number of an acknowledged one
     try:
         for name in ("files", "moving", "gone"):
@@ -108,12 +108,13 @@ def write(directory, log_path, kinds):
         for kind, step in STEPS:
             if kind not in kinds:
                 continue
+            begun = time.monotonic_ns()
             try:
                 step(directory, number)
             except OSError as error:
                 print(f"stopped at {kind} {number}: {error}")
                 return 0
-            acknowledge(log, kind, number)
+            log.acknowledge(kind, number, begun)
         number += 1
 
 
@@ -137,12 +138,23 @@ def number_in(data, kind):
 def acknowledgements(log_path):
     """Of each kind the numbers that were acknowledged."""
     numbers = {kind: set() for kind, _ in STEPS}
-    with open(log_path, encoding="ascii") as log:
-        for line in log:
-            if line.endswith("\n"):
-                kind, number = line.split()
-                numbers[kind].add(int(number))
+    for entry in read_log(log_path):
+        numbers[entry.kind].add(entry.number)
     return numbers
+
+
+def forget(log_path, since, kinds):
+    """After every node that held it has lost its memory: strikes out what need not be there any
+    more of what was acknowledged after `since` (ns), when all had been synced; `kinds` were written
+    then. What `f` and `x` replace unsynced may be neither old nor new, as on one machine, so they
+    begin anew."""
+    with open(log_path, encoding="ascii") as log:
+        lines = log.readlines()
+    anew = set("fx") & set(kinds)
+    kept = [line for line in lines if line[0] == "a"
+            or line[0] not in anew and int(line.split()[4]) <= since]
+    with open(log_path, "w", encoding="ascii") as log:
+        log.writelines(kept)
 
 
 def check_appended(directory, numbers):
@@ -214,6 +226,8 @@ def check(directory, log_path):
 if __name__ == "__main__":
     if len(sys.argv) == 4 and sys.argv[1] == "check":
         sys.exit(check(*sys.argv[2:]))
+    if len(sys.argv) == 6 and sys.argv[1] == "work":
+        repeat(sys.argv[2], lambda: write(".", sys.argv[3], sys.argv[5], sys.argv[4]))
     if len(sys.argv) in (4, 5) and sys.argv[1] == "write":
         sys.exit(write(*sys.argv[2:4], sys.argv[4] if len(sys.argv) == 5 else "awfmxd"))
     sys.exit(__doc__)

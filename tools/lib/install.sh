@@ -5,7 +5,8 @@
 # (docs/dependencies.md says more about each; the `tidy` test keeps the two equal). Sourced by
 # tools/test and tools/demo. Nothing is installed that is there, nothing without being named.
 
-# group package reason (guest, etcd: unpacked by tools/lib/unpacked.py for tests, never installed)
+# group package reason (guest, etcd, postgres: unpacked by tools/lib/unpacked.py for tests, never
+# installed)
 GEMEL_PACKAGES='
 build cmake                  configures the build
 build ninja-build            runs it
@@ -61,6 +62,9 @@ guest nbd-client             connects the NBD client of their kernel
 guest libnl-3-200            what nbd-client speaks to the kernel with
 guest libnl-genl-3-200       the same
 etcd  etcd-server            an arbiter: three members of it
+postgres postgresql-15        a client of the mirror in the matrix of faults: server, amcheck
+postgres postgresql-client-15 pg_amcheck
+postgres libpq5               their client library
 demo  python3                runs the demo, its application and its client
 demo  iproute2               two nodes on one machine: network namespaces and their links
 fuzz  clang-16               compiles the fuzz targets
