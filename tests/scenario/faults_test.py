@@ -28,8 +28,8 @@ sys.path.insert(0, str(HERE / "matrix"))
 sys.path.insert(0, str(HERE.parents[1] / "tools" / "lib"))
 import sessions  # noqa: E402
 import unpacked  # noqa: E402
-from clients import CLIENTS, PATIENCE_S, PYTHON, Postgres  # noqa: E402
-from deck import Deck  # noqa: E402
+from clients import CLIENTS, PATIENCE_S, PYTHON, Postgres, Recorder  # noqa: E402
+from deck import Deck, Hand  # noqa: E402
 from faults import FAULTS, OF_DISKS, Faults, forgets_acknowledged  # noqa: E402
 from lab import DATA_PATH, NODES, default_binaries  # noqa: E402
 from machines import MatrixLab  # noqa: E402
@@ -254,7 +254,7 @@ class FaultsTest(unittest.TestCase):
 
 
 class ForgettingTest(unittest.TestCase):
-    """The power cuts above would show nothing if these disks kept everything."""
+    """The power cuts would show nothing if these disks kept everything."""
 
     def test_a_power_cut_forgets_what_was_not_synced(self):
         with MatrixLab(default_binaries()) as lab:
@@ -274,6 +274,25 @@ class ForgettingTest(unittest.TestCase):
                     self.assertNotIn("gone", found)
                 self.assertNotEqual(
                     lab[name].inside("cat", "/proc/sys/kernel/random/boot_id").stdout, boot)
+
+    def test_what_was_not_synced_is_missed_when_both_nodes_lose_power(self):
+        class Demanding(Recorder):
+            def forget(self, since):
+                """Wants all that was acknowledged."""
+
+        hands = [Hand("cut_power_of_both", "write", Recorder.NAME)] * 3
+        with MatrixLab(default_binaries()) as lab:
+            rounds = Rounds(lab, random.Random(1))
+            rounds.clients[Recorder.NAME] = Demanding(lab)
+            lab.start()
+            try:
+                with self.assertRaises(BrokenPromise) as missed:
+                    for number, hand in enumerate(hands):
+                        rounds.play(number, hand)
+            finally:
+                rounds.end()
+            self.assertRegex(str(missed.exception), r"w \d+: -?\d+ instead of")
+            self.assertNotIn("appended records", str(missed.exception))
 
 
 if __name__ == "__main__":
