@@ -72,6 +72,7 @@ class ResyncSource final : public ResyncParty {
         Kind kind = Kind::names;
         std::uint16_t volume = 0;
         ObjectId object;
+        // What is covered; attributes of a file: from its size on, where they cut the target's off.
         std::uint64_t offset = 0, size = 0;
         std::uint64_t bytes = 0;  // counted in outstanding_bytes_
         bool unlisted = false;    // make: no listing names it

@@ -167,6 +167,10 @@ void ResyncSource::send_attributes(std::uint16_t volume, ObjectId object) noexce
     }
     item.attributes = std::move(now).value();
     item.head = new_item(Item::Kind::attributes, volume, object);
+    if (S_ISREG(item.attributes.stat.mode)) {
+        outstanding_.back().offset = item.attributes.stat.size;
+        outstanding_.back().size = kEnd - item.attributes.stat.size;
+    }
     map(volume).clear_attributes(object);
     send_in_parts(item);
 }
@@ -214,7 +218,8 @@ std::vector<DirtyRange> ResyncSource::small_ranges(std::uint16_t volume, ObjectI
     return pieces;
 }
 
-// What has been sent up to the end of the file includes what the target has behind it.
+// What has been sent up to the end of the file includes what the target has behind it: the size
+// went before it, with the attributes. (When these are lost, it is marked again: remark.)
 void ResyncSource::clear_content(std::uint16_t volume, ObjectId object, DirtyRange range,
                                  std::uint64_t size) noexcept {
     const std::uint64_t end = range.end >= size ? kEnd : round_up(range.end, kDirtyUnit);

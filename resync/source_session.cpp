@@ -272,6 +272,9 @@ void ResyncSource::remark(const Item& item) noexcept {
             return;
         case Item::Kind::attributes:
             dirty.mark_attributes(item.object);
+            // The target may not have cut off what the map, with the size in the stream, took for
+            // settled: once the file grows again, that is a difference of content.
+            if (item.size != 0) dirty.mark_content(item.object, item.offset, item.size);
             return;
         case Item::Kind::check:
         case Item::Kind::content:

@@ -313,6 +313,31 @@ TEST_F(ResyncTest, SessionLostAtAnyFrameForgetsNothing) {
     }
 }
 
+// The target may still have what was cut off, though the map was clean there as soon as the size
+// was sent; and the file grows over it before they meet again.
+TEST_F(ResyncTest, FileGrowsAgainAfterTheSessionThatWasToCutItOff) {
+    begin(300);
+    const ObjectId file = make_file(kRootObject, "file", std::string(30'000, 'a'));
+    connect();
+    ASSERT_TRUE(finish());
+    join_and_rest();
+    go_alone();
+    truncate(file, 12'000);
+    connect();
+    // Whatever the source sends after its plan is on the way when the session is lost.
+    wire_->after_delivery = [this](int side, FrameType type) {
+        if (side == 0 && type == FrameType::resync_begin) wire_->hold(0);
+    };
+    ASSERT_TRUE(world_->run_until(
+        [&] { return !a_->replica->dirty_map(0).any_content_dirty(file); }));
+    cut();
+    close_session();
+    write(file, 40'000, "z");
+    connect();
+    ASSERT_TRUE(finish());
+    expect_equal();
+}
+
 TEST_F(ResyncTest, TargetWithoutPowerInTheMiddleForgetsNothing) {
     for (std::uint64_t frame = 5; frame < 200; frame += 13) {
         begin(200 + frame, frame % 2 == 0);
