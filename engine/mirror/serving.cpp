@@ -537,10 +537,11 @@ Duration Serving::waiting_for_disk() const noexcept {
     Instant oldest = oldest_block_run();
     if (commit_pending_) oldest = std::min(oldest, commit_begun_);
     for (const PendingSync& sync : pending_syncs_) {
-        // One of everything may take long on a disk that works.
+        // One of everything may take long on a disk that works; disk_check_ tells it apart.
         if (sync.local_done || sync.request.is_of_everything()) continue;
         oldest = std::min(oldest, sync.since);
     }
+    if (const std::optional<Instant> asked = disk_check_.asked()) oldest = std::min(oldest, *asked);
     return context_.loop.now() - oldest;
 }
 

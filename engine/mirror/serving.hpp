@@ -9,6 +9,7 @@
 // What is sent of a publication is no part of the peer's copy before the op that ends it.
 #pragma once
 
+#include "engine/mirror/disk_check.hpp"
 #include "engine/mirror/intent_rules.hpp"
 #include "engine/mirror/messages.hpp"
 #include "engine/mirror/replica_context.hpp"
@@ -208,6 +209,7 @@ class Serving {
     bool take_expected_sync(ClientSync& client) noexcept;
     [[nodiscard]] std::deque<PendingSync>::iterator find_sync(std::uint64_t token) noexcept;
     void local_sync_done(std::uint64_t token, Status status) noexcept;
+    [[nodiscard]] bool is_syncing_everything() const noexcept;
     void answer(ClientSync& client, Status status) noexcept;
     void finish_syncs(Status status) noexcept;
     void settle() noexcept;
@@ -239,6 +241,7 @@ class Serving {
     std::deque<Mending> mendings_;
     std::optional<Hold> claimed_;
     std::deque<PendingSync> pending_syncs_;
+    DiskCheck disk_check_;
     SyncForecast forecast_;
     std::optional<ExpectedSync> expected_;
     std::deque<std::unique_ptr<Publication>> publications_;

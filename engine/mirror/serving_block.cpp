@@ -38,7 +38,9 @@ class Serving::BlockRun final : public BlockChange {
 };
 
 Serving::Serving(ReplicaContext& context, SyncRunner& syncs) noexcept
-    : context_(context), syncs_(syncs) {}
+    : context_(context),
+      syncs_(syncs),
+      disk_check_(context, syncs, [this] { return is_syncing_everything(); }) {}
 
 Serving::~Serving() {
     *alive_ = false;

@@ -62,6 +62,7 @@ void Serving::begin_local_sync(const SyncRequest& request) noexcept {
     auto done = [this, token = request.token](Status status) { local_sync_done(token, status); };
     if (request.is_of_everything()) {
         syncs_.sync_everything(std::move(done));
+        disk_check_.begin(request.volume);
     } else {
         syncs_.sync_object(request.volume, request.object, request.data_only, std::move(done));
     }
@@ -125,6 +126,12 @@ bool Serving::take_expected_sync(ClientSync& client) noexcept {
 std::deque<Serving::PendingSync>::iterator Serving::find_sync(std::uint64_t token) noexcept {
     return std::find_if(pending_syncs_.begin(), pending_syncs_.end(),
                         [&](const PendingSync& one) { return one.request.token == token; });
+}
+
+bool Serving::is_syncing_everything() const noexcept {
+    return std::any_of(pending_syncs_.begin(), pending_syncs_.end(), [](const PendingSync& one) {
+        return one.request.is_of_everything() && !one.local_done;
+    });
 }
 
 void Serving::local_sync_done(std::uint64_t token, Status status) noexcept {
