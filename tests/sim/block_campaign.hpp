@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace gemel::sim {
 
@@ -26,8 +27,12 @@ class WithBlock : public Faults {
         if (answers_early) client_.expect_early_answers();
         client_.set_growth_check([this](std::uint64_t size) { return check_growth(size); });
     }
-    [[nodiscard]] std::uint64_t answered() const { return client_.answered(); }
-    [[nodiscard]] std::uint64_t grown() const { return client_.grown(); }
+    [[nodiscard]] std::vector<Tally> tallies() const override {
+        std::vector<Tally> tallies = Faults::tallies();
+        tallies.push_back({"block requests answered", client_.answered(), 20});
+        tallies.push_back({"growths of the block volume", client_.grown(), 0.25});
+        return tallies;
+    }
 
    protected:
     void start_more() override { client_.start(); }

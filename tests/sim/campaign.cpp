@@ -27,6 +27,11 @@ SimMount* Campaign::serving() {
     return works ? &mount : nullptr;
 }
 
+void Campaign::remark(std::size_t lines_max) {
+    cluster_.world.keep_lines(lines_max);
+    for (SimMount& mount : cluster_.mounts) mount.remarks = &cluster_.world;
+}
+
 void Campaign::note(const std::string& text) { cluster_.world.note({}, EventKind::fault, text); }
 
 std::string Campaign::failure(const std::string& what) const {
@@ -79,7 +84,18 @@ void Campaign::cut_around(std::size_t machine) {
     }
 }
 
+bool Campaign::admit(FaultKind kind) {
+    const std::size_t number = injected_.size();
+    injected_.push_back(kind);
+    const bool admitted = !left_out_.contains(number);
+    const std::string text =
+        "fault " + std::to_string(number) + ", " + std::string(fault_name(kind));
+    note(admitted ? text : text + ", is left out");
+    return admitted;
+}
+
 void Campaign::power_cut(std::size_t machine) {
+    if (!admit(FaultKind::power_cut)) return;
     if (!cluster_.others_hold_everything(machine)) expect_loss_of_unsynced();
     cluster_.power_cut(machine);
 }
@@ -90,8 +106,8 @@ void Campaign::expect_loss_of_unsynced() {
     expect_loss_of_more();
 }
 
-DiskFault& Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
-    injected_.push_back(fault_of(kind));
+DiskFault* Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind) {
+    if (!admit(fault_of(kind))) return nullptr;
     const bool has_block = cluster_.names->block_size != 0;
     const bool of_block = has_block && prng().one_in(2);
     disk_faults_.push_back(
@@ -100,7 +116,7 @@ DiskFault& Campaign::begin_disk_fault(std::size_t machine, DiskFault::Kind kind)
     DiskFault& fault = *disk_faults_.back();
     if (cluster_.names->mutant == Mutant::ignore_failed_sync) fault.hide_failed_syncs();
     note(fault.describe());
-    return fault;
+    return &fault;
 }
 
 void Campaign::random_fault() {
@@ -118,12 +134,11 @@ void Campaign::inject(FaultKind kind, std::size_t machine, std::size_t to) {
         begin_disk_fault(machine, disk_kind_of(kind));
         return;
     }
-    injected_.push_back(kind);
+    if (kind == FaultKind::power_cut) return power_cut(machine);
+    if (!admit(kind)) return;
     switch (kind) {
         case FaultKind::kill:
             return cluster_.kill(machine);
-        case FaultKind::power_cut:
-            return power_cut(machine);
         case FaultKind::cut_one_way:
             return cluster_.cut(machine, to);
         case FaultKind::cut_both_ways:
@@ -138,6 +153,7 @@ void Campaign::inject(FaultKind kind, std::size_t machine, std::size_t to) {
                 cluster_.machines[machine]->die_at_vfs_call(1 + prng().below(200));
             }
             return;
+        case FaultKind::power_cut:
         case FaultKind::disk:
             return;
     }

@@ -11,9 +11,19 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace gemel::sim {
+
+// How much a campaign did of what it is there for. A campaign that does less than `least` a seed,
+// on average, shows nothing.
+struct Tally {
+    const char* what;
+    std::uint64_t count = 0;
+    double least = 0;
+};
 
 class Campaign {
    public:
@@ -22,12 +32,22 @@ class Campaign {
 
     // Empty when all held, else a sentence.
     std::string run();
+    // Leaves faults out, by their numbers in injected(): how a run that fails is made smaller. What
+    // chance decides after that is something else. Before run().
+    void leave_out(std::set<std::size_t> faults) { left_out_ = std::move(faults); }
     [[nodiscard]] std::uint64_t digest() const { return cluster_.world.digest(); }
-    [[nodiscard]] std::string trace() { return cluster_.world.trace_text(); }
+    // Keeps so many lines of each of the two below, and remarks in them what the applications do.
+    void remark(std::size_t lines_max);
+    // The last events, or only those that have a text.
+    [[nodiscard]] std::string trace() const { return cluster_.world.trace_text(); }
+    [[nodiscard]] std::string timeline() const { return cluster_.world.timeline(); }
     [[nodiscard]] std::uint64_t acknowledged() const { return workload_.acknowledged(); }
     [[nodiscard]] Duration simulated() const { return cluster_.world.now() - Instant(); }
-    // In their order.
+    // Those that came, in their order, with those left out.
     [[nodiscard]] const std::vector<FaultKind>& injected() const { return injected_; }
+    [[nodiscard]] virtual std::vector<Tally> tallies() const {
+        return {{"ops acknowledged", acknowledged(), 20}};
+    }
 
    protected:
     Campaign(std::uint64_t seed, Mutant mutant, const Workload::Options& options);
@@ -61,6 +81,8 @@ class Campaign {
     void restart_processes();
     // One of the faults that concern processes, power and wires.
     virtual void random_fault();
+    // Every fault asks when its turn comes. False: this run leaves it out.
+    [[nodiscard]] bool admit(FaultKind kind);
     // `to`: the other end of a cut.
     void inject(FaultKind kind, std::size_t machine, std::size_t to);
     // The applications rest until the intents are cleared; returns about when they go on, so that
@@ -71,8 +93,8 @@ class Campaign {
     // Tells the applications when this machine was the last that held everything.
     void power_cut(std::size_t machine);
     void expect_loss_of_unsynced();
-    // Requires: the machine's disks have none.
-    DiskFault& begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
+    // Null when it is left out. Requires: the machine's disks have none.
+    DiskFault* begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
 
     // The mount that the applications work through.
     [[nodiscard]] SimMount* serving();
@@ -87,6 +109,7 @@ class Campaign {
     std::string finish();
 
     std::vector<FaultKind> injected_;
+    std::set<std::size_t> left_out_;
 };
 
 // One fault at a time, each healed before the next: nothing at all is lost, and nobody is needed.

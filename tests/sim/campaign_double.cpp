@@ -44,7 +44,7 @@ void DoubleFaults::one_of_two() {
         case 2:
             return power_cut(prng().below(2));
         case 3:
-            cluster_.kill(Cluster::kWitness);
+            inject(FaultKind::kill, Cluster::kWitness, Cluster::kAlpha);
             return random_fault();
         default:
             return random_fault();

@@ -28,8 +28,8 @@ std::string HangingDisks::misfortune() {
 std::string HangingDisks::hang() {
     const bool is_alpha = cluster_.serving() == &cluster_.mounts[Cluster::kAlpha];
     const std::size_t other = is_alpha ? Cluster::kBeta : Cluster::kAlpha;
-    begin_disk_fault(1 - other, DiskFault::Kind::stuck);
-    if (prng().one_in(4)) {
+    const bool hangs = begin_disk_fault(1 - other, DiskFault::Kind::stuck) != nullptr;
+    if (!hangs || prng().one_in(4)) {
         // Over before anybody calls it hanging, or just then.
         run_for(random_time(100, 2500));
         return {};

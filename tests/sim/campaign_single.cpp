@@ -34,6 +34,7 @@ std::string SingleFaults::one_fault() {
 void SingleFaults::cut_with_ops_under_way() {
     rest_first();
     const std::size_t node = prng().below(2);
+    if (!admit(FaultKind::cut_both_ways)) return;
     for (std::size_t other = 0; other < 3; ++other) {
         if (other == node) continue;
         cluster_.cut(node, other);
@@ -50,8 +51,8 @@ std::string SingleFaults::disk_fault() {
     const bool is_secondary = machine < 2 && cluster_.serving() != &cluster_.mounts[machine];
     // A death that was to come late would be a second fault.
     for (Node* other : cluster_.machines) other->die_at_vfs_call(0);
-    const DiskFault& fault = begin_disk_fault(machine, kind);
-    if (is_secondary) return check_secondary_alone(machine, fault);
+    const DiskFault* fault = begin_disk_fault(machine, kind);
+    if (is_secondary && fault != nullptr) return check_secondary_alone(machine, *fault);
     run_for(random_time(1, 6000));
     return {};
 }

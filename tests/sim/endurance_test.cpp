@@ -6,15 +6,20 @@
 #include "tests/sim/endurance.hpp"
 
 #include "tests/sim/counted_heap.hpp"
-#include "tests/sim/seeds.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 
 namespace gemel::sim {
 namespace {
+
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+    const char* text = std::getenv(variable);
+    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
 
 TEST(Endurance, NothingHasGrownAfterADay) {
     const std::uint64_t heap_before = heap_in_use();
@@ -26,7 +31,7 @@ TEST(Endurance, NothingHasGrownAfterADay) {
               << day->events() << " events\n";
     if (day->first()) std::cout << "after the first hour:\n" << day->first()->to_string();
     if (day->last()) std::cout << "after the last:\n" << day->last()->to_string();
-    if (!failure.empty() && is_one_seed()) std::cerr << day->trace() << '\n';
+    if (!failure.empty()) std::cerr << day->timeline() << '\n';
     EXPECT_EQ(failure, "") << "GEMEL_SEED=" << seed;
     day.reset();
     // What killed processes had in the hands of their kernel is never freed (lsan.supp).

@@ -9,6 +9,24 @@
 
 namespace gemel::sim {
 
+std::optional<Mutant> find_mutant(std::string_view name) noexcept {
+    static constexpr std::pair<std::string_view, Mutant> kNames[] = {
+        {"none", Mutant::none},
+        {"acknowledge-early", Mutant::acknowledge_early},
+        {"forget-intents", Mutant::forget_intents},
+        {"clear-before-sync", Mutant::clear_before_sync},
+        {"ignore-failed-sync", Mutant::ignore_failed_sync},
+        {"apply-out-of-order", Mutant::apply_out_of_order},
+        {"skip-marking", Mutant::skip_marking},
+        {"takeover-without-register", Mutant::takeover_without_register},
+        {"takeover-from-resync", Mutant::takeover_from_resync},
+    };
+    for (const auto& [known, mutant] : kNames) {
+        if (known == name) return mutant;
+    }
+    return std::nullopt;
+}
+
 EarlyAckLink::EarlyAckLink(Loop& loop, std::unique_ptr<PeerLink> inner, Mutant mutant)
     : loop_(loop), inner_(std::move(inner)), mutant_(mutant), timer_(loop, [this] { let_go(); }) {}
 

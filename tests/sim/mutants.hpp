@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,9 @@ enum class Mutant : unsigned char {
     leak_timers,                // or a running timer,
     leak_memory,                // or an entry in a list
 };
+
+// Those that work in every campaign, by name; "none" for none. Empty: there is none of this name.
+[[nodiscard]] std::optional<Mutant> find_mutant(std::string_view name) noexcept;
 
 // Holds every frame back for a while, and answers what `mutant` says at once.
 class EarlyAckLink final : public PeerLink {

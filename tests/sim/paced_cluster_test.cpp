@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Clusters under the campaigns' faults whose resyncs are slow and paused at random moments, by a
-// person who resumes them: nothing is lost, nobody is in sync too early, and in the end both copies
-// are equal.
-//
-// Which seeds: seeds.hpp.
-#include "tests/sim/block_campaign.hpp"
-#include "tests/sim/campaign.hpp"
+// Moments at which a resync is paused or its copy taken away, one by one; paced_campaign.hpp has
+// the random ones.
+#include "tests/sim/cluster.hpp"
 #include "tests/sim/node_program.hpp"
-#include "tests/sim/seeds.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
@@ -21,86 +15,6 @@
 
 namespace gemel::sim {
 namespace {
-
-constexpr std::uint64_t kSeedsDefault = 40;
-
-template <typename Faults>
-class Paced final : public Faults {
-   public:
-    template <typename... More>
-    explicit Paced(std::uint64_t seed, More... more) : Faults(seed, more...) {
-        ResyncRateRange& range = this->cluster_.names->resync_rate;
-        range.min = (64 + this->prng().below(448)) * kKiB;
-        if (seed % 3 != 0) range.max = range.min * (1 + this->prng().below(8));
-    }
-    // Of resyncs that were under way.
-    [[nodiscard]] std::uint64_t pauses() const { return pauses_; }
-
-   private:
-    void start_more() override {
-        Faults::start_more();
-        person_is_there_ = true;
-        come_again();
-    }
-    void stop_more() override {
-        Faults::stop_more();
-        person_is_there_ = false;
-        for (const std::size_t node : {Cluster::kAlpha, Cluster::kBeta}) pause(node, false);
-    }
-    void come_again() {
-        this->cluster_.world.after(this->random_time(20, 1200), [this] {
-            if (!person_is_there_) return;
-            const std::size_t node = this->prng().below(2);
-            const NodeProgram* program = this->cluster_.program(node);
-            if (program != nullptr) pause(node, !program->port().resync_pacer().is_paused());
-            come_again();
-        });
-    }
-    void pause(std::size_t node, bool paused) {
-        const NodeProgram* program = this->cluster_.program(node);
-        if (program == nullptr || this->cluster_.machines[node]->is_paused()) return;
-        const bool is_alone = program->node()->machine().state() == MirrorState::alone;
-        if (paused && !is_alone) return;
-        this->note(paused ? "a person pauses the resync" : "a person resumes the resync");
-        if (paused && program->port().resync_progress().running) ++pauses_;
-        program->port().pause_resync(paused);
-    }
-
-    bool person_is_there_ = false;
-    std::uint64_t pauses_ = 0;
-};
-
-template <typename Faults, typename... More>
-void run_campaign(std::uint64_t seeds_default, More... more) {
-    const std::vector<std::uint64_t> seeds = seeds_of(CampaignName::paced, seeds_default);
-    std::uint64_t acknowledged = 0;
-    std::uint64_t pauses = 0;
-    for (const std::uint64_t seed : seeds) {
-        Paced<Faults> campaign(seed, more...);
-        const std::string failure = campaign.run();
-        acknowledged += campaign.acknowledged();
-        pauses += campaign.pauses();
-        if (failure.empty()) continue;
-        if (is_one_seed()) std::cerr << campaign.trace() << '\n';
-        ADD_FAILURE() << "GEMEL_SEED=" << seed << ": " << failure;
-    }
-    std::cout << seeds.size() << " seeds, " << acknowledged << " ops acknowledged, " << pauses
-              << " resyncs paused\n";
-    EXPECT_GT(acknowledged, seeds.size() * 20);
-    if (!is_one_seed()) {
-        EXPECT_GT(pauses, seeds.size() / 4);
-    }
-}
-
-TEST(PacedCluster, LosesNothingAcknowledgedUnderSingleFaults) {
-    run_campaign<SingleFaults>(kSeedsDefault);
-}
-
-// Of a block volume what is not under way is sent: requests wait for that, but never for a pause.
-TEST(PacedCluster, LosesNothingOfABlockVolumeEither) {
-    constexpr bool kAnswersEarly = false;
-    run_campaign<WithBlock<SingleFaults>>(kSeedsDefault / 2, kAnswersEarly);
-}
 
 // It comes too late to hold this one, and is not meant for the next.
 TEST(PacedCluster, PauseGivenAtTheVeryEndIsOver) {
@@ -188,10 +102,6 @@ TEST(PacedCluster, CopyReleasedAndChangedInTheMiddleOfAComparison) {
     cluster.command(Cluster::kBeta, Command::start);
     ASSERT_TRUE(reach([&] { return cluster.is_in_sync(); })) << cluster.describe();
     EXPECT_EQ(cluster.compare(), std::vector<std::string>());
-}
-
-TEST(PacedCluster, LosesNothingSyncedUnderTwoFaultsAndAPerson) {
-    run_campaign<DoubleFaults>(kSeedsDefault / 2);
 }
 
 }  // namespace

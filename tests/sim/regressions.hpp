@@ -4,22 +4,11 @@
 // a campaign does changes what its seeds do: then an old line is one seed more, chosen by nobody.
 #pragma once
 
+#include "tests/sim/campaigns.hpp"
+
 #include <cstdint>
 
 namespace gemel::sim {
-
-enum class CampaignName : unsigned char {
-    single_faults,
-    hanging_disks,
-    two_faults,
-    fault_pairs,
-    two_faults_under_logs,
-    written_apart,
-    exclude,
-    block,
-    verify,
-    paced
-};
 
 struct Regression {
     CampaignName campaign;
@@ -31,6 +20,8 @@ inline constexpr const char* kFailedLog = "an intent log that had failed once st
 inline constexpr const char* kShortWrite = "blocks of a short write stayed allocated on the peer";
 inline constexpr const char* kUnreadWaited =
     "sim: what a paused process had not read kept all later bytes from a rebooted node";
+inline constexpr const char* kNotCutOff =
+    "what a lost session was to cut off stayed on the peer when the file had grown again";
 
 inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 61, kFailedLog},
@@ -40,6 +31,9 @@ inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 259, kShortWrite},
     {CampaignName::single_faults, 572, kShortWrite},
     {CampaignName::two_faults, 9017, kUnreadWaited},
+    {CampaignName::block_two_faults, 32, kNotCutOff},
+    {CampaignName::hanging_disks, 146,
+     "a hang was not seen when all waited for a sync of everything"},
 };
 
 }  // namespace gemel::sim

@@ -18,6 +18,49 @@ void SimSync::on_complete(Status status) noexcept {
     if (callback) callback(status);
 }
 
+namespace {
+
+std::string_view kind_name(OpKind kind) {
+    static constexpr std::string_view kNames[] = {
+        "no op",          "write",     "truncate",     "allocate",         "copy_range",
+        "create",         "link",      "unlink",       "remove_directory", "rename",
+        "set_attributes", "set_xattr", "remove_xattr", "release_orphan"};
+    static_assert(std::size(kNames) == static_cast<std::size_t>(OpKind::release_orphan) + 1);
+    return kNames[static_cast<std::size_t>(kind)];
+}
+
+// As far as the kind of op has it.
+std::string op_text(const Op& op) {
+    std::string text(kind_name(op.kind));
+    const auto add = [&](const char* what, std::uint64_t value) {
+        if (value != 0) text += std::string(" ") + what + " " + std::to_string(value);
+    };
+    add("volume", op.volume);
+    add("of", op.object.value);
+    add("in", op.parent.value);
+    if (!op.name.empty()) text += " " + std::string(op.name);
+    add("to", op.new_parent.value);
+    if (!op.new_name.empty()) text += " " + std::string(op.new_name);
+    add("at", op.offset);
+    add("size", op.size);
+    add("from", op.source.value);
+    add("at", op.source_offset);
+    add("flags", op.flags);
+    add("mode", op.mode);
+    return text;
+}
+
+}  // namespace
+
+std::function<void(Status)> SimMount::remarked(const Op& op, std::function<void(Status)> done) {
+    if (remarks == nullptr) return done;
+    remarks->remark({}, node + " begins " + op_text(op));
+    return [this, &op, callback = std::move(done)](Status status) {
+        remarks->remark({}, node + (status.ok() ? " has done " : " could not do ") + op_text(op));
+        callback(status);
+    };
+}
+
 void SimMount::submit(std::unique_ptr<SimOp> op, std::function<void(Status)> done) {
     GEMEL_ASSERT(is_serving());
     while (!ops_.empty() && ops_.front()->done == nullptr) ops_.pop_front();
@@ -25,7 +68,8 @@ void SimMount::submit(std::unique_ptr<SimOp> op, std::function<void(Status)> don
     sent.op.name = sent.name;
     sent.op.new_name = sent.new_name;
     if (!sent.data.empty()) sent.op.data = sent.data;
-    sent.done = [this, alive = generation, callback = std::move(done)](Status status) {
+    sent.done = [this, alive = generation,
+                 callback = remarked(sent.op, std::move(done))](Status status) {
         if (alive == generation) callback(status);
     };
     ops_.push_back(std::move(op));

@@ -49,6 +49,8 @@ class SimMount {
     void serve(Replica& served_replica, Loop& served_loop) noexcept;
     void abort() noexcept;
 
+    // Where each op and its result are remarked; null: nowhere.
+    World* remarks = nullptr;
     Replica* replica = nullptr;
     Loop* loop = nullptr;
     std::uint64_t generation = 0;          // grows with serve() and abort()
@@ -56,6 +58,9 @@ class SimMount {
     std::string node;
 
    private:
+    [[nodiscard]] std::function<void(Status)> remarked(const Op& op,
+                                                       std::function<void(Status)> done);
+
     // Until the process ends, which may still answer them after an abort.
     std::deque<std::unique_ptr<SimOp>> ops_;
     std::deque<std::unique_ptr<SimSync>> syncs_;

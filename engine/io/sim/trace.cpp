@@ -64,12 +64,28 @@ void Trace::record(Instant now, std::uint16_t node, EventKind kind, std::uint64_
     if (!lines_.empty()) lines_[line_count_++ % lines_.size()] = line;
 }
 
+Trace::Line Trace::text_line(Instant now, std::uint16_t node, EventKind kind,
+                             std::string_view text) noexcept {
+    const std::uint64_t sequence = line_count_ + text_count_ + 1;
+    return {now, sequence, checksum64(as_bytes(text)), node, kind, std::string(text)};
+}
+
 void Trace::record(Instant now, std::uint16_t node, EventKind kind,
                    std::string_view text) noexcept {
-    const std::uint64_t sequence = line_count_ + text_count_ + 1;
-    Line line{now, sequence, checksum64(as_bytes(text)), node, kind, std::string(text)};
+    Line line = text_line(now, node, kind, text);
     mix_line(line);
     if (!texts_.empty()) texts_[text_count_++ % texts_.size()] = std::move(line);
+}
+
+void Trace::remark(Instant now, std::uint16_t node, std::string_view text) noexcept {
+    if (texts_.empty()) return;
+    texts_[text_count_++ % texts_.size()] = text_line(now, node, EventKind::test, text);
+}
+
+void Trace::keep(std::size_t lines_max) {
+    lines_.assign(lines_max, {});
+    texts_.assign(lines_max, {});
+    line_count_ = text_count_ = 0;
 }
 
 std::string Trace::detail_text(EventKind kind, std::uint64_t detail) {
@@ -92,8 +108,17 @@ void Trace::append(const Line& line, const std::vector<std::string>& node_names,
 }
 
 std::string Trace::to_string(const std::vector<std::string>& node_names) const {
+    return merge({&lines_, &texts_}, node_names);
+}
+
+std::string Trace::timeline(const std::vector<std::string>& node_names) const {
+    return merge({&texts_}, node_names);
+}
+
+std::string Trace::merge(std::initializer_list<const Ring*> rings,
+                         const std::vector<std::string>& node_names) {
     std::vector<const Line*> kept;
-    for (const auto* ring : {&lines_, &texts_}) {
+    for (const Ring* ring : rings) {
         for (const Line& line : *ring) {
             if (line.sequence != 0) kept.push_back(&line);
         }

@@ -6,6 +6,7 @@
 #include "engine/base/units.hpp"
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,10 +46,17 @@ class Trace {
     void record(Instant now, std::uint16_t node, EventKind kind, std::uint64_t detail) noexcept;
     void record(Instant now, std::uint16_t node, EventKind kind, std::string_view text) noexcept;
 
+    // A text that is no part of what happened: the digest leaves it out.
+    void remark(Instant now, std::uint16_t node, std::string_view text) noexcept;
+    // How many lines of each kind are kept from here on. Forgets those that are.
+    void keep(std::size_t lines_max);
+
     [[nodiscard]] std::uint64_t digest() const noexcept { return digest_; }
     // The last events and, reaching further back, the last texts; oldest first. `node_names[i]`
     // names node i.
     [[nodiscard]] std::string to_string(const std::vector<std::string>& node_names) const;
+    // The last texts alone: what a person wants to read first.
+    [[nodiscard]] std::string timeline(const std::vector<std::string>& node_names) const;
 
    private:
     struct Line {
@@ -59,13 +67,17 @@ class Trace {
         EventKind kind = EventKind::test;
         std::string text;
     };
+    using Ring = std::vector<Line>;
+    [[nodiscard]] static std::string merge(std::initializer_list<const Ring*> rings,
+                                           const std::vector<std::string>& node_names);
     [[nodiscard]] static std::string detail_text(EventKind kind, std::uint64_t detail);
+    Line text_line(Instant now, std::uint16_t node, EventKind kind, std::string_view text) noexcept;
     void mix(std::uint64_t value) noexcept;
     void mix_line(const Line& line) noexcept;
     static void append(const Line& line, const std::vector<std::string>& node_names,
                        std::string& text);
 
-    std::vector<Line> lines_, texts_;  // rings: events, and what has a text
+    Ring lines_, texts_;  // events, and what has a text
     std::uint64_t line_count_ = 0, text_count_ = 0;
     std::uint64_t digest_ = 0x9AE16A3B2F90404FULL;
 };

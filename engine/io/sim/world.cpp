@@ -122,11 +122,15 @@ void World::note(EventOwner owner, EventKind kind, std::string_view text) noexce
     trace_.record(now_, owner.node, kind, text);
 }
 
-std::string World::trace_text() const {
+std::vector<std::string> World::node_names() const {
     std::vector<std::string> names;
     names.reserve(nodes_.size());
     for (const auto& node : nodes_) names.push_back(node->name());
-    return trace_.to_string(names);
+    return names;
 }
+
+std::string World::trace_text() const { return trace_.to_string(node_names()); }
+
+std::string World::timeline() const { return trace_.timeline(node_names()); }
 
 }  // namespace gemel::sim

@@ -97,9 +97,17 @@ class World {
     }
     // The last events and log lines, readable; print it when a run fails, with the seed.
     [[nodiscard]] std::string trace_text() const;
+    // Log lines, faults and what was noted, without the events between them.
+    [[nodiscard]] std::string timeline() const;
     void note(EventOwner owner, EventKind kind, std::string_view text) noexcept;
     void note(EventOwner owner, EventKind kind, std::uint64_t detail) noexcept {
         trace_.record(now_, owner.node, kind, detail);
+    }
+
+    // For a person who looks at one run: more lines, and texts that the digest leaves out.
+    void keep_lines(std::size_t lines_max) { trace_.keep(lines_max); }
+    void remark(EventOwner owner, std::string_view text) noexcept {
+        trace_.remark(now_, owner.node, text);
     }
 
     // --- For the parts of the simulation -----------------------------------------------------
@@ -132,6 +140,7 @@ class World {
     static bool later(const Queued& a, const Queued& b) noexcept;
 
     bool step_until(Instant end) noexcept;
+    [[nodiscard]] std::vector<std::string> node_names() const;
     std::uint32_t take_slot() noexcept;
     static void next_generation(Slot& slot) noexcept;
     void free_slot(std::uint32_t slot) noexcept;
