@@ -36,7 +36,7 @@ CLUSTER = "cluster"
 ACCOUNTS = 50
 OPENING = 1000
 START_S = 50
-DATABASE = "template1"  # the only one: a server that recovers syncs every file there is
+DATABASE = "template1"  # the only one: what is not there need not be checked
 PARAMETERS = f"host=127.0.0.1 port=5432 user=nobody dbname={DATABASE} connect_timeout=5"
 SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -47,6 +47,7 @@ max_connections = 10
 checkpoint_timeout = 30s
 max_wal_size = 8MB
 min_wal_size = 2MB
+recovery_init_sync_method = syncfs  # a round begins with all synced; else each file is, at a start
 log_min_messages = warning
 """
 TABLES = f"""
