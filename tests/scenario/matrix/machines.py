@@ -12,14 +12,13 @@ import shutil
 import signal
 import socket
 import sys
-import time
 import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE.parents[2] / "tools" / "lib"))
 from disk_lab import Disk  # noqa: E402
-from lab import DATA_PATH, NODES, Lab, run  # noqa: E402
+from lab import DATA_PATH, NODES, Lab  # noqa: E402
 
 DATA_MIB = 512
 STATE_MIB = 32
