@@ -127,6 +127,16 @@ Status ObjectIndex::clear() noexcept {
     });
 }
 
+Status ObjectIndex::distrust() noexcept {
+    GEMEL_ASSERT(directory_.is_open());
+    may_lack_records_ = true;
+    // Durably of no boot: whoever opens it next finds that it is another one's.
+    const Uuid boot = std::exchange(boot_, Uuid());
+    const Status noted = write_state(kStateOpen);
+    boot_ = boot;
+    return noted;
+}
+
 Status ObjectIndex::mark_complete() noexcept {
     GEMEL_ASSERT(directory_.is_open());
     if (!may_lack_records_) return Status();
@@ -246,14 +256,16 @@ Result<ObjectIndex::Record> ObjectIndex::find(ObjectId id) noexcept {
     if (!buffer.ok()) return buffer.status();
     ByteReader reader(buffer.value());
     const auto checksum = reader.get<std::uint64_t>();
-    if (checksum == 0 || checksum != checksum64(buffer->subspan(8), seed_of(id))) {
-        return Code::not_found;
+    if (checksum != checksum64(buffer->subspan(8), seed_of(id))) {
+        const bool is_blank = std::all_of(buffer->begin(), buffer->end(),
+                                          [](std::byte byte) { return byte == std::byte{0}; });
+        return is_blank ? Code::not_found : Code::corrupt;
     }
     Record record;
     record.handle.type = reader.get<std::int32_t>();
     record.type = reader.get<std::uint32_t>();
     record.handle.size = reader.get<std::uint8_t>();
-    if (record.handle.size > FileHandle::kSizeMax) return Code::not_found;
+    if (record.handle.size > FileHandle::kSizeMax) return Code::corrupt;
     const Bytes bytes = reader.bytes(record.handle.size);
     if (!bytes.empty()) std::memcpy(record.handle.bytes.data(), bytes.data(), bytes.size());
     return record;

@@ -50,7 +50,11 @@ class ObjectIndex {
     // Syncs all records and notes that they are complete. Waits for the disk.
     void close() noexcept;
 
-    // not_found: no record, or a damaged one.
+    // A record was found damaged, so any other may be lacking: what there is is rebuilt, by this
+    // run or, if it ends before mark_complete(), by the next open.
+    Status distrust() noexcept;
+
+    // not_found: no record. corrupt: a damaged one, which is none.
     Result<Record> find(ObjectId id) noexcept;
     // There is no record of it: not even a damaged one, and no error hides it.
     bool lacks(ObjectId id) noexcept;

@@ -210,6 +210,8 @@ class TreeVolume final : public DirectoryVolume {
     static Status check_name(std::string_view name) noexcept;
     // check_name, and EPERM for a hidden name: for names about to be made.
     static Status check_new_name(ObjectId parent, std::string_view name) noexcept;
+    // A damaged record is repaired first, with all others.
+    Result<ObjectIndex::Record> find_record(ObjectId id) noexcept;
     Result<FileHandle> known_handle(ObjectId id) noexcept;
     Result<Fd> object_fd(ObjectId id) noexcept;
     Result<Fd> directory_fd(ObjectId id) noexcept;

@@ -69,7 +69,7 @@ Result<Fd> TreeVolume::open_object(ObjectId id, FdCache::Kind wanted) noexcept {
         return fixed_fd(id);
     }
     if (const Fd cached = cache_.find(id, wanted); cached.is_open()) return cached;
-    const Result<ObjectIndex::Record> record = index_.find(id);
+    const Result<ObjectIndex::Record> record = find_record(id);
     if (!record.ok()) {
         return record.status().code() == Code::not_found ? Status::from_errno(ESTALE)
                                                          : record.status();
@@ -121,8 +121,20 @@ Result<bool> TreeVolume::verify_identity(Fd file, ObjectId id, const FileHandle&
     return Status::from_errno(ESTALE);
 }
 
+// "There is none" would be a lie: of an object that passes for gone no difference is marked.
+Result<ObjectIndex::Record> TreeVolume::find_record(ObjectId id) noexcept {
+    Result<ObjectIndex::Record> record = index_.find(id);
+    if (record.status().code() != Code::corrupt) return record;
+    GEMEL_PROBE("volume: a damaged record of the index");
+    log_.log(LogLevel::warning, "the index of file handles is damaged, at object " + hex_name(id) +
+                                    ": it is rebuilt from the tree");
+    GEMEL_TRY(index_.distrust());
+    GEMEL_TRY(rebuild_index());
+    return index_.find(id);
+}
+
 Result<FileHandle> TreeVolume::known_handle(ObjectId id) noexcept {
-    const Result<ObjectIndex::Record> record = index_.find(id);
+    const Result<ObjectIndex::Record> record = find_record(id);
     if (!record.ok()) return record.status();
     return record->handle;
 }
@@ -287,7 +299,7 @@ Status TreeVolume::drop_record(Found& found) noexcept {
     // The id may be another inode's by now.
     const Result<ObjectIndex::Record> known = index_.find(found.id);
     if (known.ok() && known->handle != found.handle) return Status();
-    if (!known.ok()) {
+    if (!known.ok() && known.status().code() != Code::corrupt) {
         return known.status().code() == Code::not_found ? Status() : known.status();
     }
     const Status erased = index_.erase(found.id);

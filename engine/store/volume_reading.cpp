@@ -40,9 +40,10 @@ Result<Attributes> TreeVolume::attributes(ObjectId object) noexcept {
 bool TreeVolume::exists(ObjectId id) noexcept {
     begin_call();
     const Result<Fd> file = object_fd(id);
-    if (!file.ok()) return false;
+    // What can't be looked at may be there.
+    if (!file.ok()) return !file.status().is_errno(ESTALE) && !file.status().is_errno(ENOENT);
     const Result<FileStat> stat = vfs_.stat(file.value());
-    return stat.ok() && stat->link_count > 0 && !is_local(id);
+    return !stat.ok() || (stat->link_count > 0 && !is_local(id));
 }
 
 Result<ByteBuffer> TreeVolume::read_link(ObjectId object) noexcept {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The index written anew from the tree, breadth first by handles, so that neither depth nor width
-// costs descriptors. It is done after a crash of the machine, of which any part of what was not
-// synced may have survived, so here identities are made to agree with the names that are there:
-// an object whose names are all excluded is local, and of two inodes that claim one id the local
-// one gives it up (it was replaced by what the other node had sent).
+// costs descriptors. It is done when a record is found damaged, and after a crash of the machine,
+// of which any part of what was not synced may have survived, so here identities are made to agree
+// with the names that are there: an object whose names are all excluded is local, and of two inodes
+// that claim one id the local one gives it up (it was replaced by what the other node had sent).
 #include "engine/base/probe.hpp"
 #include "engine/store/volume_impl.hpp"
 
@@ -27,6 +27,7 @@ class TreeVolume::Rebuild {
         hidden.is_private = true;
         GEMEL_TRY(scan(volume_.orphan_directory_, hidden, false));
         GEMEL_TRY(scan(volume_.detached_directory_, hidden, false));
+        GEMEL_TRY(scan(volume_.incoming_, hidden, false));
         while (!pending_.empty()) {
             const Directory directory = std::move(pending_.back());
             pending_.pop_back();

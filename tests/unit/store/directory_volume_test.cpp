@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening, identity and reading.
 #include "engine/store/identity.hpp"
+#include "engine/store/object_index.hpp"
 #include "tests/unit/store/volume_fixture.hpp"
 
 #include <set>
@@ -173,6 +174,30 @@ TEST_P(DirectoryVolumeTest, ALookupRepairsTheIndex) {
     EXPECT_TRUE(a().attributes(file).status().is_errno(ESTALE));
     EXPECT_EQ(a().lookup(kRootObject, "file")->id, file);
     EXPECT_TRUE(a().attributes(file).ok());
+}
+
+TEST_P(DirectoryVolumeTest, ADamagedRecordHasTheIndexRebuilt) {
+    const ObjectId file = make_file(kRootObject, "file", "x");
+    const ObjectId other = make_file(kRootObject, "other", "y");
+    const ObjectId orphan = make_file(kRootObject, "orphan", "open");
+    ASSERT_TRUE(unlink(kRootObject, "orphan", true).ok());
+    sides_[0].volume.reset();
+    const ScopedFd index(
+        vfs(),
+        vfs().open_directory(sides_[0].state + "/index/09080706000000000000000000000000").value());
+    {
+        const ScopedFd records(vfs(), vfs().open_at(index.get(), "000005", O_RDWR, 0).value());
+        for (const ObjectId id : {file, other, orphan}) {
+            const std::byte flipped{0x55};
+            const std::uint64_t at = id.sequence() * ObjectIndex::kRecordSize + 20;
+            ASSERT_TRUE(vfs().pwrite(records.get(), {&flipped, 1}, at).ok());
+        }
+    }
+    reopen(0);
+    EXPECT_TRUE(a().exists(file));
+    EXPECT_EQ(content(a(), other), "y");
+    EXPECT_EQ(content(a(), orphan), "open");
+    EXPECT_TRUE(a().attributes(ObjectId::make(5, 4000)).status().is_errno(ESTALE));
 }
 
 TEST_P(DirectoryVolumeTest, WhatACrashLeftInStagingIsRemovedAtOpen) {

@@ -101,12 +101,12 @@ TEST_F(ObjectIndexTest, ARecordInAnotherSlotOrDamagedIsNone) {
         EXPECT_FALSE(other.lacks(ObjectId::make(5, sequence)));  // a damaged one is there
         return other.find(ObjectId::make(5, sequence)).status();
     };
-    EXPECT_EQ(find_anew(17).code(), Code::not_found);
+    EXPECT_EQ(find_anew(17).code(), Code::corrupt);
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         auto bad = bytes;
         bad[i] ^= std::byte{0x40};
         ASSERT_TRUE(vfs_.pwrite(file.get(), bad, 16 * ObjectIndex::kRecordSize).ok());
-        EXPECT_FALSE(find_anew(16).ok()) << "byte " << i;
+        EXPECT_EQ(find_anew(16).code(), Code::corrupt) << "byte " << i;
     }
     ASSERT_TRUE(vfs_.pwrite(file.get(), bytes, 16 * ObjectIndex::kRecordSize).ok());
     EXPECT_TRUE(find_anew(16).ok());
@@ -232,6 +232,24 @@ TEST_F(ObjectIndexTest, ClearedItHasNoRecord) {
         EXPECT_EQ(index.find(ObjectId::make(tag, 16)).status().code(), Code::not_found);
     }
     ASSERT_TRUE(index.mark_complete().ok());
+}
+
+TEST_F(ObjectIndexTest, DistrustedItMayLackRecordsUntilItIsRebuilt) {
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        ASSERT_TRUE(index.mark_complete().ok());
+        ASSERT_TRUE(index.distrust().ok());
+        EXPECT_TRUE(index.may_lack_records());
+    }
+    // The process has died in the middle, in the same boot.
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    EXPECT_TRUE(index.may_lack_records());
+    ASSERT_TRUE(index.mark_complete().ok());
+    ObjectIndex rebuilt(vfs_);
+    ASSERT_TRUE(rebuilt.open(directory_.get(), volume_, boot_).ok());
+    EXPECT_FALSE(rebuilt.may_lack_records());
 }
 
 TEST_F(ObjectIndexTest, ATornStateFileMeansThatRecordsMayLack) {
