@@ -52,8 +52,10 @@ std::string Campaign::run() {
 
 void Campaign::end_faults() {
     disk_faults_.clear();
+    wire_faults_.end();
     cluster_.heal_all();
     for (Node* machine : cluster_.machines) {
+        machine->set_drift(machine->options().clock_drift_ppm);
         if (machine->is_paused()) machine->resume();
     }
     restart_processes();
@@ -61,7 +63,10 @@ void Campaign::end_faults() {
 
 void Campaign::restart_processes() {
     for (std::size_t i = 0; i < cluster_.machines.size(); ++i) {
-        if (cluster_.is_refused(i)) cluster_.kill(i);
+        // A service manager takes its time.
+        if (!cluster_.is_refused(i) || next_restart_[i] > cluster_.world.now()) continue;
+        next_restart_[i] = cluster_.world.now() + Duration::seconds(1);
+        cluster_.kill(i);
     }
     cluster_.start_all();
 }
@@ -95,7 +100,10 @@ bool Campaign::admit(FaultKind kind) {
 }
 
 void Campaign::power_cut(std::size_t machine) {
-    if (!admit(FaultKind::power_cut)) return;
+    if (admit(FaultKind::power_cut)) lose_power(machine);
+}
+
+void Campaign::lose_power(std::size_t machine) {
     if (!cluster_.others_hold_everything(machine)) expect_loss_of_unsynced();
     cluster_.power_cut(machine);
 }
@@ -124,8 +132,20 @@ void Campaign::random_fault() {
                                            FaultKind::power_cut,     FaultKind::cut_one_way,
                                            FaultKind::cut_both_ways, FaultKind::isolate,
                                            FaultKind::pause,         FaultKind::die_in_a_call};
+    static constexpr FaultKind kSubtle[] = {
+        FaultKind::drift,
+        FaultKind::wrong_clock,
+        FaultKind::verify,
+        FaultKind::changed_options,
+        fault_of(WireFaults::Kind::slow),
+        fault_of(WireFaults::Kind::lossy),
+        fault_of(WireFaults::Kind::corrupting),
+        fault_of(WireFaults::Kind::resets),
+        fault_of(WireFaults::Kind::half_open),
+    };
     const std::size_t machine = prng().below(3);
     const std::size_t other = (machine + 1 + prng().below(2)) % 3;
+    if (prng().one_in(3)) return inject(kSubtle[prng().below(std::size(kSubtle))], machine, other);
     inject(kKinds[prng().below(std::size(kKinds))], machine, other);
 }
 
@@ -136,6 +156,13 @@ void Campaign::inject(FaultKind kind, std::size_t machine, std::size_t to) {
     }
     if (kind == FaultKind::power_cut) return power_cut(machine);
     if (!admit(kind)) return;
+    if (is_of_wire(kind)) {
+        // Datagrams are the heartbeats' between the nodes.
+        const bool is_lossy = wire_kind_of(kind) == WireFaults::Kind::lossy;
+        Node& first = *cluster_.machines[is_lossy ? Cluster::kAlpha : machine];
+        Node& second = *cluster_.machines[is_lossy ? Cluster::kBeta : to];
+        return wire_faults_.begin(wire_kind_of(kind), first, second, prng());
+    }
     switch (kind) {
         case FaultKind::kill:
             return cluster_.kill(machine);
@@ -153,6 +180,17 @@ void Campaign::inject(FaultKind kind, std::size_t machine, std::size_t to) {
                 cluster_.machines[machine]->die_at_vfs_call(1 + prng().below(200));
             }
             return;
+        case FaultKind::drift:
+            return drift(machine);
+        case FaultKind::wrong_clock:
+            return restart_with_wrong_clock(machine);
+        case FaultKind::verify:
+            return begin_verify();
+        case FaultKind::changed_options:
+            return restart_with_other_options(machine);
+        case FaultKind::damaged_state:
+            return damage_state_of(machine == Cluster::kWitness ? to : machine);
+        case FaultKind::wire:
         case FaultKind::power_cut:
         case FaultKind::disk:
             return;
@@ -185,6 +223,18 @@ void Campaign::help() {
     }
     for (std::size_t node = 0; node < 2; ++node) {
         const NodeProgram* program = cluster_.program(node);
+        const std::string refusal = cluster_.refusal(node);
+        if (refusal.find("than its configured size") != std::string::npos) {
+            note("a person configures the size that the block volume has grown to");
+            cluster_.names->block_size = cluster_.backing_size(node);
+            continue;
+        }
+        if (refusal.find("directory away") != std::string::npos) {
+            note("a person moves away the state directory of " + cluster_.machines[node]->name());
+            cluster_.kill(node);
+            cluster_.move_state_away(node);
+            return cluster_.start(node);
+        }
         if (program == nullptr) continue;
         const MirrorMachine& machine = program->node()->machine();
         const std::string reason = machine.reason();

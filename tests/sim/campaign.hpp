@@ -7,7 +7,9 @@
 #include "tests/sim/cluster.hpp"
 #include "tests/sim/disk_faults.hpp"
 #include "tests/sim/fault_kinds.hpp"
+#include "tests/sim/wire_faults.hpp"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -89,6 +91,15 @@ class Campaign {
     // the fault that follows meets regions without an intent.
     void rest_first();
     void pause(std::size_t machine);
+    // campaign_machines.cpp: clocks, state directories, and what persons do.
+    void drift(std::size_t machine);
+    void lose_power(std::size_t machine);
+    void restart_with_wrong_clock(std::size_t machine);
+    void begin_verify();
+    void restart_with_other_options(std::size_t machine);
+    void damage_state_of(std::size_t node);
+    // What the last verify on either node says of two copies in sync. Empty: nothing differs.
+    [[nodiscard]] std::string false_alarm() const;
     void cut_around(std::size_t machine);
     // Tells the applications when this machine was the last that held everything.
     void power_cut(std::size_t machine);
@@ -103,6 +114,7 @@ class Campaign {
     std::optional<std::size_t> bound_to_;  // they know of this node only
     Workload workload_;
     std::vector<std::unique_ptr<DiskFault>> disk_faults_;
+    WireFaults wire_faults_{cluster_.world};
 
    private:
     void help();
@@ -110,6 +122,7 @@ class Campaign {
 
     std::vector<FaultKind> injected_;
     std::set<std::size_t> left_out_;
+    std::array<Instant, 3> next_restart_;  // of a process that could not open its storage
 };
 
 // One fault at a time, each healed before the next: nothing at all is lost, and nobody is needed.

@@ -34,9 +34,11 @@ std::string DoubleFaults::misfortune() {
 }
 
 void DoubleFaults::one_of_two() {
-    switch (prng().below(8)) {
+    switch (prng().below(9)) {
         case 0:
             return random_command();
+        case 4:
+            return inject(FaultKind::damaged_state, prng().below(2), Cluster::kWitness);
         case 1:
             // All at once, as in one rack.
             power_cut(Cluster::kAlpha);

@@ -26,6 +26,8 @@ std::string SingleFaults::one_fault() {
     }
     end_faults();
     if (!heal()) return failure("did not heal");
+    const std::string alarm = false_alarm();
+    if (!alarm.empty()) return alarm;
     return cluster_.failures.empty() ? std::string() : cluster_.failures.front();
 }
 

@@ -99,6 +99,32 @@ bool Cluster::is_refused(std::size_t machine) const noexcept {
     return machine == kWitness ? !witness_->is_open() : programs_[machine]->node() == nullptr;
 }
 
+std::string Cluster::refusal(std::size_t node) const {
+    if (node == kWitness || !is_refused(node)) return {};
+    return programs_[node]->refusal();
+}
+
+std::string Cluster::state_path() {
+    return std::string(ClusterNames::kState) + '/' + ClusterNames::kMirror;
+}
+
+void Cluster::move_state_away(std::size_t node) {
+    FileSystem& disk = *machines[node]->find(ClusterNames::kState).file_system;
+    Inode& state = *disk.lookup(disk.root(), ClusterNames::kState + 1).value();
+    const std::string aside = "damaged-" + std::to_string(world.event_count());
+    const Status moved = disk.rename({&state, ClusterNames::kMirror}, {&state, aside}, 0,
+                                     machines[node]->wall_now());
+    GEMEL_ASSERT(moved.ok());
+    disk.sync_all();
+}
+
+std::uint64_t Cluster::backing_size(std::size_t node) {
+    FileSystem& disk = *machines[node]->find(ClusterNames::kDisks).file_system;
+    const std::string_view path(ClusterNames::kBacking);
+    const std::string_view name = path.substr(path.rfind('/') + 1);
+    return disk.stat(*disk.lookup(disk.root(), name).value()).size;
+}
+
 bool Cluster::others_hold_everything(std::size_t machine) const {
     if (machine == kWitness) return true;
     if (!machines[kWitness]->has_process() || !witness_->is_open()) return false;

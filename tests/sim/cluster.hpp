@@ -45,6 +45,14 @@ class Cluster {
     [[nodiscard]] NodeProgram* program(std::size_t node) const noexcept;
     // A process that could not open its storage: it does nothing until it is started again.
     [[nodiscard]] bool is_refused(std::size_t machine) const noexcept;
+    // Of a node whose storage was refused, why; else empty.
+    [[nodiscard]] std::string refusal(std::size_t node) const;
+    // The mirror's part of a node's state directory, in Node::disk().
+    [[nodiscard]] static std::string state_path();
+    // What a person does who is told to move it away. Requires: no process has it open.
+    void move_state_away(std::size_t node);
+    // Of the block volume's file. Requires: it is there.
+    [[nodiscard]] std::uint64_t backing_size(std::size_t node);
     // Some other node is in the recorded set with its memory intact: what the applications were
     // promised does not depend on this machine.
     [[nodiscard]] bool others_hold_everything(std::size_t machine) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/sim/disk_faults.hpp"
+#include "tests/sim/wire_faults.hpp"
 
 #include <cstdint>
 #include <string_view>
@@ -16,12 +17,33 @@ enum class FaultKind : std::uint8_t {
     cut_both_ways,
     isolate,  // it hears the others, and they do not hear it
     pause,
-    die_in_a_call,  // of the file system, some calls later
-    disk,           // from here on DiskFault::Kind
+    die_in_a_call,    // of the file system, some calls later
+    drift,            // its clocks run up to a tenth too fast or too slow
+    wrong_clock,      // it restarts, and its wall clock is up to ten years off
+    verify,           // a person has the copies compared, and perhaps mended
+    changed_options,  // a person restarts it with another configuration
+    damaged_state,    // its process ends, and bytes of its state directory are flipped meanwhile
+    wire,             // from here on WireFaults::Kind
+    disk = wire + WireFaults::kKindCount,  // from here on DiskFault::Kind
 };
 inline constexpr std::uint64_t kFaultKinds =
     static_cast<std::uint64_t>(FaultKind::disk) + DiskFault::kKindCount;
+// No safety depends on clocks; they may be as wrong as this, and detection is as much sooner or
+// later.
+inline constexpr std::int64_t kDriftPpmMax = 100'000;
 
+[[nodiscard]] constexpr FaultKind fault_of(WireFaults::Kind kind) noexcept {
+    return static_cast<FaultKind>(static_cast<std::uint8_t>(FaultKind::wire) +
+                                  static_cast<std::uint8_t>(kind));
+}
+[[nodiscard]] constexpr bool is_of_wire(FaultKind kind) noexcept {
+    return kind >= FaultKind::wire && kind < FaultKind::disk;
+}
+// Requires: is_of_wire.
+[[nodiscard]] constexpr WireFaults::Kind wire_kind_of(FaultKind kind) noexcept {
+    return static_cast<WireFaults::Kind>(static_cast<std::uint8_t>(kind) -
+                                         static_cast<std::uint8_t>(FaultKind::wire));
+}
 [[nodiscard]] constexpr FaultKind fault_of(DiskFault::Kind kind) noexcept {
     return static_cast<FaultKind>(static_cast<std::uint8_t>(FaultKind::disk) +
                                   static_cast<std::uint8_t>(kind));

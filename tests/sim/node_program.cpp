@@ -46,10 +46,9 @@ bool NodeProgram::open() {
             {ClusterNames::kBacking, ClusterNames::kBacking, names_.block_size});
     }
     options.exclude = names_.exclude;
-    std::string why;
-    auto storage = MirrorStorage::open(loop_, loop_.log(), options, why);
+    auto storage = MirrorStorage::open(loop_, loop_.log(), options, refusal_);
     if (!storage.ok()) {
-        loop_.log().log(LogLevel::error, why);
+        loop_.log().log(LogLevel::error, refusal_);
         return false;
     }
     storage_ = std::move(storage).value();

@@ -50,8 +50,9 @@ class NodeProgram final : public Program,
     NodeProgram(SimLoop& loop, const ClusterNames& names, std::size_t index, SimMount& mount);
     ~NodeProgram() override;
 
-    // Null when the storage was refused (then `why` says it).
+    // Null when the storage was refused (then refusal() says why).
     [[nodiscard]] const MirrorNode* node() const noexcept { return node_.get(); }
+    [[nodiscard]] const std::string& refusal() const noexcept { return refusal_; }
     // Requires: node() != nullptr.
     [[nodiscard]] Replica& replica() const noexcept { return replica_->replica(); }
     [[nodiscard]] MirrorVerify& verify() const noexcept { return *verify_; }
@@ -85,6 +86,7 @@ class NodeProgram final : public Program,
     std::size_t index_;
     SimMount& mount_;
     bool is_shown_ = false;  // the serving mount
+    std::string refusal_;
     SessionLeaks leaks_;
     SessionIdentity identity_;
     std::unique_ptr<MirrorStorage> storage_;

@@ -23,6 +23,9 @@ inline constexpr const char* kUnreadWaited =
 inline constexpr const char* kNotCutOff =
     "what a lost session was to cut off stayed on the peer when the file had grown again";
 
+inline constexpr const char* kDamagedRecord =
+    "an object whose record in the index is damaged passed for gone";
+
 inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 61, kFailedLog},
     {CampaignName::single_faults, 412, kFailedLog},
@@ -34,6 +37,10 @@ inline constexpr Regression kRegressions[] = {
     {CampaignName::block_two_faults, 32, kNotCutOff},
     {CampaignName::hanging_disks, 146,
      "a hang was not seen when all waited for a sync of everything"},
+    {CampaignName::two_faults, 44, kDamagedRecord},
+    {CampaignName::fault_pairs, 235, kDamagedRecord},
+    {CampaignName::fault_pairs, 320, kDamagedRecord},
+    {CampaignName::fault_pairs, 329, kDamagedRecord},
 };
 
 }  // namespace gemel::sim

@@ -113,6 +113,13 @@ void Fabric::set_link(Node& from, Node& to, const LinkOptions& options) noexcept
     }
 }
 
+void Fabric::unset_links() noexcept {
+    for (auto& [key, link] : links_) {
+        link.options = default_options_;
+        link.is_own = false;
+    }
+}
+
 void Fabric::cut(Node& from, Node& to, std::uint8_t network) noexcept {
     GEMEL_ASSERT(&from != &to);
     world_.note(from.machine(), EventKind::fault, "cut off from " + to.name());
@@ -167,6 +174,7 @@ Instant Fabric::arrival(Link& link, std::size_t size) noexcept {
     Instant sent = world_.now();
     if (link.options.bytes_per_s != 0) {
         const auto ns = static_cast<std::int64_t>(size * 1'000'000'000 / link.options.bytes_per_s);
+        if (link.free_at > sent) ++harm_.queued;
         link.free_at = std::max(link.free_at, sent) + Duration{ns};
         sent = link.free_at;
     }
@@ -313,12 +321,16 @@ void Fabric::send_datagram(SimDatagramSocket& from, const SocketAddress& to, Byt
     }
     const LinkOptions& options = wire.options;
     const int copies = prng_.below(1000) < options.datagrams_doubled_per_mille ? 2 : 1;
+    harm_.datagrams_doubled += copies == 2 ? 1 : 0;
     for (int i = 0; i < copies; ++i) {
         if (is_cut(from.node_, *target.node, target.network)) return;
-        if (prng_.below(1000) < options.datagrams_lost_per_mille) continue;
+        if (prng_.below(1000) < options.datagrams_lost_per_mille) {
+            ++harm_.datagrams_lost;
+            continue;
+        }
         ByteBuffer bytes(data.begin(), data.end());
         if (!bytes.empty() && prng_.below(1'000'000) < options.corrupted_per_million) {
-            bytes[prng_.below(bytes.size())] ^= std::byte{1};
+            corrupt(bytes);
         }
         Node& node = *target.node;
         world_.schedule(
@@ -335,6 +347,11 @@ void Fabric::send_datagram(SimDatagramSocket& from, const SocketAddress& to, Byt
                     });
             });
     }
+}
+
+void Fabric::corrupt(MutableBytes bytes) noexcept {
+    ++harm_.corrupted;
+    bytes[prng_.below(bytes.size())] ^= std::byte{1} << prng_.below(8);
 }
 
 // --- Nodes ---------------------------------------------------------------------------------------
@@ -395,8 +412,22 @@ void Fabric::reset_streams(Node& a, Node& b) noexcept {
         const Node* first = connection->ends[0].node;
         const Node* second = connection->ends[1].node;
         if (!(first == &a && second == &b) && !(first == &b && second == &a)) continue;
-        send_reset(*connection, 0);
-        send_reset(*connection, 1);
+        for (int side = 0; side < 2; ++side) {
+            if (connection->ends[side].state == EndState::open) ++harm_.ends_reset;
+            send_reset(*connection, side);
+        }
+    }
+}
+
+void Fabric::lose_ends(Node& node, const Node& other) noexcept {
+    for (const auto& [id, connection] : connections_) {
+        for (int side = 0; side < 2; ++side) {
+            const End& end = connection->ends[side];
+            if (end.node != &node || connection->ends[1 - side].node != &other) continue;
+            if (end.state != EndState::open) continue;
+            ++harm_.ends_lost;
+            end_connection(*connection, side, Status::from_errno(ECONNRESET));
+        }
     }
 }
 

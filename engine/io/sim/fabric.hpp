@@ -63,6 +63,8 @@ class Fabric {
     // --- Faults ------------------------------------------------------------------------------
     void set_links(const LinkOptions& options) noexcept;  // of all that are not set one by one
     void set_link(Node& from, Node& to, const LinkOptions& options) noexcept;
+    // Links that were set one by one are as all others again.
+    void unset_links() noexcept;
     // Nothing passes any more from `from` to `to` (the other direction is another link).
     void cut(Node& from, Node& to, std::uint8_t network = kEveryNetwork) noexcept;
     void heal(Node& from, Node& to, std::uint8_t network = kEveryNetwork) noexcept;
@@ -73,6 +75,18 @@ class Fabric {
     [[nodiscard]] bool is_cut(const Node& from, const Node& to, std::uint8_t network) noexcept;
     // Every connection between the two is reset at both ends.
     void reset_streams(Node& a, Node& b) noexcept;
+    // Half open: the ends of these connections at `node` are over, and the other side hears of it
+    // only when it sends (a firewall that has sent a reset one way).
+    void lose_ends(Node& node, const Node& other) noexcept;
+    // What the faults above have done so far.
+    struct Harm {
+        std::uint64_t corrupted = 0;  // pieces of streams, datagrams
+        std::uint64_t datagrams_lost = 0, datagrams_doubled = 0;
+        std::uint64_t queued = 0;      // pieces and datagrams that waited for a slow wire
+        std::uint64_t ends_reset = 0;  // by reset_streams
+        std::uint64_t ends_lost = 0;   // by lose_ends
+    };
+    [[nodiscard]] const Harm& harm() const noexcept { return harm_; }
     [[nodiscard]] std::size_t connection_count() const noexcept { return connections_.size(); }
     // Listeners, datagram sockets, and attempts to connect.
     [[nodiscard]] std::size_t socket_count() const noexcept {
@@ -192,6 +206,7 @@ class Fabric {
     void tell_end(std::uint64_t id, int side, Status reason) noexcept;
     // A reset is on its way to end `side`.
     void send_reset(Connection& connection, int side) noexcept;
+    void corrupt(MutableBytes bytes) noexcept;
     void close_end(Connection& connection, int side, bool by_process) noexcept;
     void lose_unread(Connection& connection, int side) noexcept;
     void forget_if_over(std::uint64_t id) noexcept;
@@ -211,6 +226,7 @@ class Fabric {
     World& world_;
     Prng prng_;
     LinkOptions default_options_;
+    Harm harm_;
     std::map<LinkKey, Link> links_;
     std::vector<Address> addresses_;  // the last one for an address counts
     std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;

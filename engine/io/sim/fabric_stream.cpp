@@ -39,7 +39,7 @@ void Fabric::transmit(Connection& connection, int side) noexcept {
         Link& wire =
             link(*connection.ends[side].node, *connection.ends[1 - side].node, connection.network);
         if (prng_.below(1'000'000) < wire.options.corrupted_per_million) {
-            pipe.bytes[pipe.begin + pipe.taken + prng_.below(size)] ^= std::byte{1};
+            corrupt(MutableBytes(pipe.bytes).subspan(pipe.begin + pipe.taken, size));
         }
         pipe.taken += size;
         add_segment(connection, side, Segment::Kind::data, size);
