@@ -28,6 +28,8 @@ class EngineReplica final : public ReplicaPort, private ReplicaEvents {
     [[nodiscard]] const ResyncProgress& resync_progress() const noexcept { return progress_; }
     // How fast resyncs from this node may go; holds for a running one from the next step on.
     [[nodiscard]] const ResyncPacer& resync_pacer() const noexcept { return pacer_; }
+    // What the dirty maps relate to.
+    [[nodiscard]] const ResyncMemory& resync_memory() const noexcept { return memory_; }
     void set_resync_range(const ResyncRateRange& range) noexcept;
     // A pause outlasts sessions, not the resync: it ends when the peer is in sync after all, or
     // when this node ceases to serve.

@@ -44,6 +44,7 @@ std::string Campaign::run() {
     if (!heal()) return failure("did not begin");
     workload_.start();
     start_more();
+    coverage_.start();
     const std::string broken = misfortune();
     return broken.empty() ? finish() : broken;
 }

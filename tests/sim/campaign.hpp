@@ -5,6 +5,7 @@
 #pragma once
 
 #include "tests/sim/cluster.hpp"
+#include "tests/sim/coverage.hpp"
 #include "tests/sim/disk_faults.hpp"
 #include "tests/sim/fault_kinds.hpp"
 #include "tests/sim/wire_faults.hpp"
@@ -44,6 +45,8 @@ class Campaign {
     [[nodiscard]] std::string trace() const { return cluster_.world.trace_text(); }
     [[nodiscard]] std::string timeline() const { return cluster_.world.timeline(); }
     [[nodiscard]] std::uint64_t acknowledged() const { return workload_.acknowledged(); }
+    // Aspects in which the copies differed when somebody looked whether that is known.
+    [[nodiscard]] std::uint64_t differences_seen() const { return coverage_.differences(); }
     [[nodiscard]] Duration simulated() const { return cluster_.world.now() - Instant(); }
     // Those that came, in their order, with those left out.
     [[nodiscard]] const std::vector<FaultKind>& injected() const { return injected_; }
@@ -93,7 +96,6 @@ class Campaign {
     void pause(std::size_t machine);
     // campaign_machines.cpp: clocks, state directories, and what persons do.
     void drift(std::size_t machine);
-    void lose_power(std::size_t machine);
     void restart_with_wrong_clock(std::size_t machine);
     void begin_verify();
     void restart_with_other_options(std::size_t machine);
@@ -103,6 +105,8 @@ class Campaign {
     void cut_around(std::size_t machine);
     // Tells the applications when this machine was the last that held everything.
     void power_cut(std::size_t machine);
+    // The same as a part of another fault.
+    void lose_power(std::size_t machine);
     void expect_loss_of_unsynced();
     // Null when it is left out. Requires: the machine's disks have none.
     DiskFault* begin_disk_fault(std::size_t machine, DiskFault::Kind kind);
@@ -122,6 +126,7 @@ class Campaign {
 
     std::vector<FaultKind> injected_;
     std::set<std::size_t> left_out_;
+    Coverage coverage_{cluster_};
     std::array<Instant, 3> next_restart_;  // of a process that could not open its storage
 };
 
