@@ -90,14 +90,28 @@ Status ObjectIndex::open(Fd directory, const Uuid& volume, const Uuid& boot) noe
     may_lack_records_ = last.value() != kStateClosed && last_boot != boot;
     if (may_lack_records_) return Status();
     GEMEL_TRY(write_state(kStateOpen));
-    // Of the place that was left alone when the last run ended: most often the end of a file.
-    return for_each_file([this](std::uint32_t tag) {
+    return for_each_file([this](std::uint32_t tag) { return give_back_leftovers(tag); });
+}
+
+// The place that was left alone when the last run ended, and what could not be given back because
+// the disk was full. A file of many blocks is in use, and is not read through for one of them.
+Status ObjectIndex::give_back_leftovers(std::uint32_t tag) noexcept {
+    constexpr int kBlocksLookedAt = 16;
+    std::uint64_t offset = 0;
+    for (int looked_at = 0; looked_at < kBlocksLookedAt; ++looked_at) {
         const Result<Fd> file = file_of(tag, false);
-        if (!file.ok()) return file.status();
-        const Result<FileStat> stat = vfs_.stat(file.value());
-        if (!stat.ok()) return stat.status();
-        return give_back({tag, (std::max<std::uint64_t>(stat->size, 1) - 1) / kBlockSize});
-    });
+        if (!file.ok()) {
+            return file.status().code() == Code::not_found ? Status() : file.status();
+        }
+        const Result<std::uint64_t> data = vfs_.seek(file.value(), offset, SEEK_DATA);
+        if (!data.ok() && looked_at != 0)
+            return data.status().is_errno(ENXIO) ? Status() : data.status();
+        // Of a file without a block too, so that it goes.
+        const std::uint64_t block = data.ok() ? data.value() / kBlockSize : 0;
+        GEMEL_TRY(give_back({tag, block}));
+        offset = (block + 1) * kBlockSize;
+    }
+    return Status();
 }
 
 template <typename Visit>

@@ -99,6 +99,7 @@ class ObjectIndex {
     // If no record is left in the block, or in the whole file, the disk gets it back, where it can
     // take it. Errors: the disk's.
     Status give_back(const Place& place) noexcept;
+    Status give_back_leftovers(std::uint32_t tag) noexcept;
     Result<bool> is_empty(Fd file, const Place& place) noexcept;
     template <typename Visit>
     Status for_each_file(Visit&& visit) noexcept;

@@ -221,6 +221,26 @@ TEST_F(ObjectIndexTest, TheEndOfAFileIsGivenBackAtTheNextOpen) {
     EXPECT_TRUE(index.find(ObjectId::make(4, 700)).ok());
 }
 
+// Ids do not come in their order where a resync or a peer puts them.
+TEST_F(ObjectIndexTest, AnyBlockThatWasLeftAloneIsGivenBackAtTheNextOpen) {
+    {
+        ObjectIndex index(vfs_);
+        ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+        ASSERT_TRUE(index.mark_complete().ok());
+        for (const std::uint64_t sequence : {700U, 16U}) {
+            ASSERT_TRUE(index.put(ObjectId::make(5, sequence), record(20)).ok());
+        }
+        for (const std::uint64_t sequence : {700U, 16U}) {
+            ASSERT_TRUE(index.erase(ObjectId::make(5, sequence)).ok());
+        }
+        EXPECT_TRUE(has_tag_file("000005"));
+        // Not closed: the program was killed.
+    }
+    ObjectIndex index(vfs_);
+    ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
+    EXPECT_FALSE(has_tag_file("000005"));
+}
+
 TEST_F(ObjectIndexTest, ClearedItHasNoRecord) {
     ObjectIndex index(vfs_);
     ASSERT_TRUE(index.open(directory_.get(), volume_, boot_).ok());
