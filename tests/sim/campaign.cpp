@@ -232,6 +232,8 @@ void Campaign::help() {
         }
         if (refusal.find("directory away") != std::string::npos) {
             note("a person moves away the state directory of " + cluster_.machines[node]->name());
+            // This copy is none any more, and the other one may have lost its memory.
+            expect_loss_of_unsynced();
             cluster_.kill(node);
             cluster_.move_state_away(node);
             return cluster_.start(node);
