@@ -104,8 +104,9 @@ Status ObjectIndex::give_back_leftovers(std::uint32_t tag) noexcept {
             return file.status().code() == Code::not_found ? Status() : file.status();
         }
         const Result<std::uint64_t> data = vfs_.seek(file.value(), offset, SEEK_DATA);
-        if (!data.ok() && looked_at != 0)
+        if (!data.ok() && looked_at != 0) {
             return data.status().is_errno(ENXIO) ? Status() : data.status();
+        }
         // Of a file without a block too, so that it goes.
         const std::uint64_t block = data.ok() ? data.value() / kBlockSize : 0;
         GEMEL_TRY(give_back({tag, block}));
