@@ -39,6 +39,7 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     Status status;
     if (target.exists(item->head.object)) {
         status = keep(item->head.volume, item->head.object);
+        if (status.ok() && options_.distrusts_cache) status = cut_off(target, item->head.object);
     } else {
         if (!item->make) {
             answer(item->head.number, Verdict::missing);
@@ -59,6 +60,22 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     }
     answer(item->head.number, made ? Verdict::want : Verdict::ok);
     return Status();
+}
+
+// When a file is cut off, what its last block holds behind the end is zeroed in the cache; a failed
+// sync may have lost that. No comparison looks there, and as soon as the file grows it would be
+// read.
+Status ResyncTarget::cut_off(DirectoryVolume& target, ObjectId object) noexcept {
+    const Result<Attributes> now = target.attributes(object);
+    if (!now.ok()) return now.status();
+    if (!S_ISREG(now->stat.mode)) return Status();
+    GEMEL_PROBE("resync: a file of a suspect copy is cut off again");
+    Op cut;
+    cut.kind = OpKind::truncate;
+    cut.object = object;
+    cut.size = now->stat.size;
+    cut.modified = now->stat.modified;
+    return target.apply(cut);
 }
 
 // With the last one the item has all of them.

@@ -157,6 +157,17 @@ class HangingDisks : public SingleFaults {
     std::string hang();
 };
 
+// A disk fails while the witness is away, so that nothing can be recorded, and the process that
+// knows of it is restarted: the copy must not come back as if nothing had been.
+class FailedCopies final : public SingleFaults {
+   public:
+    using SingleFaults::SingleFaults;
+
+   private:
+    std::string misfortune() override;
+    void fail_and_restart();
+};
+
 // Two faults at once, or a second while the first is being healed, and a person who does as he
 // likes: what was synced is there, and nothing diverges silently.
 class DoubleFaults : public Campaign {

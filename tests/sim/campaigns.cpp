@@ -31,7 +31,7 @@ std::unique_ptr<Campaign> make_paced_block(std::uint64_t seed, Mutant mutant) {
 using enum CampaignName;
 
 constexpr CampaignKind kCampaigns[] = {
-    {single_faults, "single-faults", "one fault after the other: nothing acknowledged is lost", 22,
+    {single_faults, "single-faults", "one fault after the other: nothing acknowledged is lost", 20,
      make<SingleFaults>},
     {two_faults, "two-faults", "two at once, and a person: nothing synced is lost", 20,
      make<DoubleFaults>},
@@ -40,6 +40,8 @@ constexpr CampaignKind kCampaigns[] = {
      make<DoubleFaultsUnderLogs>},
     {hanging_disks, "hanging-disks", "the serving node's disk hangs, and goes on late", 5,
      make<HangingDisks>},
+    {failed_copies, "failed-copies", "a failed copy is restarted while the witness is away", 2,
+     make<FailedCopies>},
     {written_apart, "written-apart", "both serve, one by force: never merged silently", 2,
      make<WrittenApart>},
     {exclude, "exclude", "excluded names: published whole, kept apart", 2, make<ExcludedNames>},

@@ -17,6 +17,7 @@ enum class CampaignName : unsigned char {
     fault_pairs,
     two_faults_under_logs,
     hanging_disks,
+    failed_copies,
     written_apart,
     exclude,
     verify,

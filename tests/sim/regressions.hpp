@@ -37,6 +37,8 @@ inline constexpr Regression kRegressions[] = {
     {CampaignName::block_two_faults, 32, kNotCutOff},
     {CampaignName::hanging_disks, 146,
      "a hang was not seen when all waited for a sync of everything"},
+    {CampaignName::failed_copies, 177,
+     "what a suspect copy's files had behind their ends was read when they grew"},
     {CampaignName::two_faults, 44, kDamagedRecord},
     {CampaignName::fault_pairs, 235, kDamagedRecord},
     {CampaignName::fault_pairs, 320, kDamagedRecord},
