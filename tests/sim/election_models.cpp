@@ -475,7 +475,14 @@ void ModelSuperblocks::store(const Superblock& superblock,
                               [this, superblock] { world_.disk(node_).superblock = superblock; });
     }
     loop_.schedule(last_ - world_.clock.now(), [this, superblock, done = std::move(done)] {
-        world_.disk(node_).superblock = superblock;
+        Superblock& stored = world_.disk(node_).superblock;
+        const Incarnation before = std::exchange(stored, superblock).incarnation;
+        if (superblock.incarnation.number.is_none()) {
+            if (world_.options.mutant == Mutant::failed_copy_comes_back) {
+                stored.incarnation = before;
+            }
+            world_.failure_stored(node_);
+        }
         done({});
     });
 }

@@ -42,18 +42,17 @@ TEST_P(ElectionMutant, IsCaught) {
     FAIL() << "4000 seeds did not notice mutant " << static_cast<int>(GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ElectionMutant,
-                         testing::Values(Mutant::takeover_without_swap,
-                                         Mutant::eligible_by_epoch_alone,
-                                         Mutant::alone_before_outcome, Mutant::forget_incarnation,
-                                         Mutant::read_settles_unknown,
-                                         Mutant::join_before_all_acked, Mutant::target_not_synced,
-                                         Mutant::swap_without_comparing, Mutant::lost_is_won,
-                                         Mutant::witness_forgets, Mutant::superblock_not_stored,
-                                         Mutant::serves_before_stored, Mutant::answers_held_ops,
-                                         Mutant::answers_when_deposed, Mutant::keeps_session,
-                                         Mutant::acknowledges_unapplied, Mutant::mount_not_aborted,
-                                         Mutant::address_not_dropped));
+INSTANTIATE_TEST_SUITE_P(
+    All, ElectionMutant,
+    testing::Values(Mutant::takeover_without_swap, Mutant::eligible_by_epoch_alone,
+                    Mutant::alone_before_outcome, Mutant::forget_incarnation,
+                    Mutant::read_settles_unknown, Mutant::join_before_all_acked,
+                    Mutant::target_not_synced, Mutant::swap_without_comparing, Mutant::lost_is_won,
+                    Mutant::witness_forgets, Mutant::superblock_not_stored,
+                    Mutant::serves_before_stored, Mutant::answers_held_ops,
+                    Mutant::answers_when_deposed, Mutant::keeps_session,
+                    Mutant::acknowledges_unapplied, Mutant::mount_not_aborted,
+                    Mutant::address_not_dropped, Mutant::failed_copy_comes_back));
 
 // --seed=N: one seed with its trace. --seeds=N --first=N: how many, from which.
 int main_of(int argc, char** argv) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace gemel::sim {
 
@@ -262,6 +263,14 @@ void ElectionWorld::power_cut(int node) {
         nodes_[index(node)]->die(true);
         graveyard_.push_back(std::move(nodes_[index(node)]));
     }
+    lose_unsynced(node, peer_is_gone);
+    NodeDisk& d = disk(node);
+    d.durable = d.content;
+    d.boot = prng.uuid();
+    has_lost_pages_[index(node)] = false;
+}
+
+void ElectionWorld::lose_unsynced(int node, bool peer_is_gone) {
     NodeDisk& d = disk(node);
     const OpSet& other = disk(1 - node).content;
     for (int i = 0; i < next_op_; ++i) {
@@ -273,8 +282,6 @@ void ElectionWorld::power_cut(int node) {
             if (!d.content[op] || (both_are_gone && !other[op])) excused_[op] = true;
         }
     }
-    d.durable = d.content;
-    d.boot = prng.uuid();
 }
 
 void ElectionWorld::pause(int node, Duration time) {
@@ -289,7 +296,16 @@ void ElectionWorld::fail_copy(int node) {
     if (!is_up(node)) return;
     trace(node, "its copy fails");
     ElectionNode& n = *nodes_[index(node)];
-    n.loop.schedule({}, [&n] { n.replica.fail(); });
+    n.loop.schedule({}, [&n, this] {
+        has_lost_pages_[index(n.node)] = !n.replica.is_idle();
+        n.replica.fail();
+    });
+}
+
+void ElectionWorld::failure_stored(int node) {
+    if (!std::exchange(has_lost_pages_[index(node)], false)) return;
+    trace(node, "what its disk has lost shows");
+    lose_unsynced(node, memory_is_gone(1 - node));
 }
 
 void ElectionWorld::command(int node, Command command) {
@@ -362,6 +378,12 @@ void ElectionWorld::inject() {
             break;
         case Fault::copy_fails:
             fail_copy(node);
+            // Whoever has failed is restarted, by itself or by a person.
+            if (prng.one_in(2)) break;
+            clock.after(random_time(0, 2'000), [this, node] {
+                kill(node);
+                boot(node);
+            });
             break;
         case Fault::slow_disk:
             superblock_delay[index(node)] = random_time(10, 3'000);

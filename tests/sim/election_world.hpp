@@ -55,6 +55,7 @@ enum class Mutant : std::uint8_t {
     acknowledges_unapplied,   // the secondary acknowledges first and applies later
     mount_not_aborted,        // the mount of a service that has ended goes on answering
     address_not_dropped,      // ... and its address stays
+    failed_copy_comes_back,   // with the incarnation it had, once its process is restarted
 };
 
 enum class Fault : std::uint8_t {
@@ -128,7 +129,10 @@ class ElectionWorld {
     void lose_swap_answers(int node, bool lose) { lose_swap_answers_[index(node)] = lose; }
     // The next swap of this node is carried out only after `delay`, and answered as unknown.
     void delay_next_swap(int node, Duration delay) { delay_swap_[index(node)] = delay; }
+    // Its disk has lost some of what was not synced; that shows as soon as the failure is on
+    // record. (A process that dies earlier takes the knowledge with it: nobody could tell.)
     void fail_copy(int node);
+    void failure_stored(int node);
     // Only the sign of it: whatever the node decides, ops go on being carried out meanwhile.
     void hang_disk(int node, bool hangs);
     [[nodiscard]] Duration disk_age(int node) const;
@@ -167,6 +171,7 @@ class ElectionWorld {
     [[nodiscard]] bool is_member(int node) const;
     void write_sometimes();
     [[nodiscard]] bool memory_is_gone(int node) const;
+    void lose_unsynced(int node, bool peer_is_gone);
     std::string finish();
 
     std::array<NodeDisk, 2> disks_;
@@ -174,6 +179,7 @@ class ElectionWorld {
     std::vector<std::unique_ptr<ElectionNode>> graveyard_;
     std::array<std::array<bool, 3>, 3> cuts_{};
     std::array<std::optional<Instant>, 2> hangs_since_;
+    std::array<bool, 2> has_lost_pages_{};  // which nobody has read yet
     RegisterValue register_;
     int next_op_ = 0;
     // The boot in which a member of the register was recorded with its incarnation, whatever that

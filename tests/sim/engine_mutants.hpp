@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parts of engine, controller, netdev and resync broken on purpose, where no object can be put
+// around them: the linker leads their calls to engine_mutants.cpp (CMakeLists.txt), as to
+// block_mutants.cpp. There is no such hook in what is shipped.
+#pragma once
+
+namespace gemel::sim {
+
+enum class EngineMutant : unsigned char {
+    none,
+    // Errors of the disk (protocol.md 10):
+    keep_incarnation,    // a copy whose disk has failed passes for what it was
+    skip_comparison,     // ... is not compared in full, nor as its disk has it
+    pass_disk_failures,  // an error of the disk is taken for a refusal, as for want of space
+};
+
+// Of every node of the clusters that run.
+extern EngineMutant engine_mutant;
+
+}  // namespace gemel::sim
