@@ -196,6 +196,8 @@ class MirrorMachine {
     void begin_force();
     void force_with_vote();
     void force_without_vote();
+    // Requires: hello_.
+    [[nodiscard]] bool peer_lost_its_state() const noexcept;
     [[nodiscard]] bool is_fit() const noexcept;
     [[nodiscard]] std::string divergence_with(const std::vector<Uuid>& source,
                                               const std::vector<Uuid>& target,

@@ -54,6 +54,14 @@ void MirrorMachine::evaluate() {
 void MirrorMachine::evaluate_outside() {
     const RegisterMember* peer = known_.find(options_.peer);
     const RegisterMember* self = known_.find_previous(options_.node);
+    const bool has_state = !superblock_.histories.empty();  // at the very first start it has not
+    if (peer != nullptr && session_ && hello_ && has_state && peer_lost_its_state()) {
+        // It may have begun, and acknowledged what is nowhere else.
+        return explain("the register names " + options_.peer +
+                       " as the only one in sync, but its state is gone: restore its state "
+                       "directory, or 'gemel promote " +
+                       options_.mirror + " --force' where the newest data are");
+    }
     if (peer != nullptr && self != nullptr && session_ && hello_ &&
         self->incarnation == superblock_.incarnation && !superblock_.incarnation.number.is_none() &&
         hello_->known.same_as(known_) && hello_->epoch < known_.epoch && !hello_->is_serving &&
@@ -61,6 +69,7 @@ void MirrorMachine::evaluate_outside() {
         // The peer was recorded as the only one, but was restarted or stopped before it began: it
         // never acknowledged anything that this node, in the set until then, does not hold. It said
         // so knowing this very value, so it can begin by another swap only, which would meet ours.
+        // (Its epoch says so; where its state is gone it says nothing.)
         GEMEL_PROBE("mirror machine: the only node recorded never began");
         return claim(options_.peer + " did not begin to serve alone");
     }
@@ -181,6 +190,12 @@ void MirrorMachine::evaluate_rebooted() {
                        " only; choose by 'gemel promote " + options_.mirror + " --force'");
     }
     // Both were restarted. What was synced is on both; the recorded serving node goes first.
+    if (!is_fit() && (hello_->is_virgin() || !hello_->is_consistent)) {
+        return explain(
+            "both nodes were restarted, and neither copy is known to be whole: choose "
+            "by 'gemel promote " +
+            options_.mirror + " --force' where the newest data are");
+    }
     if (!is_fit()) return explain("waits for " + options_.peer + ", whose copy is the better one");
     const bool peer_is_fit = !hello_->is_virgin() && hello_->is_consistent && !hello_->is_failed &&
                              hello_->state != MirrorState::stopped && !hello_->must_compare;
@@ -188,6 +203,11 @@ void MirrorMachine::evaluate_rebooted() {
         return claim("both nodes were restarted; it goes first");
     }
     yield_first("both nodes were restarted; waits for " + options_.peer + " to go first");
+}
+
+// Its state directory was made anew, or is an older one put back.
+bool MirrorMachine::peer_lost_its_state() const noexcept {
+    return hello_->is_virgin() || hello_->epoch + kEpochLagMax < known_.epoch;
 }
 
 bool MirrorMachine::is_fit() const noexcept {

@@ -69,11 +69,7 @@ void Campaign::restart_with_other_options(std::size_t machine) {
 
 void Campaign::damage_state_of(std::size_t node) {
     Node& machine = *cluster_.machines[node];
-    const bool is_last = !cluster_.others_hold_everything(node);
     cluster_.kill(node);
-    // Open: of the only copy in sync. When its state has been moved away, as its sentence says, the
-    // other node takes over by itself, whatever it lacks.
-    if (is_last) return;
     FileSystem& disk = *machine.find(ClusterNames::kState).file_system;
     const std::string what = damage_state(disk, Cluster::state_path(), prng());
     if (!what.empty()) note(machine.name() + ": damaged on its disk: " + what);

@@ -468,7 +468,11 @@ void ModelSuperblocks::store(const Superblock& superblock,
         world_.clock.now() + world_.delay() + world_.superblock_delay[ElectionWorld::index(node_)];
     last_ = std::max(last_, due);
     const Mutant mutant = world_.options.mutant;
-    if (mutant == Mutant::superblock_not_stored) return loop_.post([done] { done({}); });
+    // Not the first: a node without any state is told apart.
+    const bool has_state = !world_.disk(node_).superblock.histories.empty();
+    if (mutant == Mutant::superblock_not_stored && has_state) {
+        return loop_.post([done] { done({}); });
+    }
     if (mutant == Mutant::serves_before_stored) {
         loop_.post([done] { done({}); });
         return loop_.schedule(last_ - world_.clock.now(),

@@ -205,6 +205,35 @@ TEST_F(ElectionScenario, RecordedAloneButCutBeforeItBeganTheOtherGoesOn) {
     EXPECT_TRUE(world.has(kAlpha, op));
 }
 
+// It looks like one that never began, and has acknowledged what nobody else holds.
+TEST_F(ElectionScenario, RecordedAloneAndItsStateGoneTheOtherDoesNotGoOn) {
+    pair();
+    for (const int other : {kAlpha, kArbiter}) {
+        world.cut(kBeta, other, true);
+        world.cut(other, kBeta, true);
+    }
+    ASSERT_TRUE(reaches(kAlpha, MirrorState::alone));
+    const int op = acked(kAlpha);
+    world.sync_all();
+    world.kill(kAlpha);
+    world.disk(kAlpha).superblock = Superblock();
+    world.heal();
+    world.boot(kAlpha);
+    EXPECT_TRUE(stays_out(kBeta, kLong));
+    EXPECT_TRUE(stays_out(kAlpha, Duration::seconds(1)));
+    for (const int node : {kAlpha, kBeta}) {
+        EXPECT_TRUE(world.run_until(
+            [&] { return world.reason(node).find("state is gone") != std::string::npos; }, kLong))
+            << world.reason(node);
+    }
+    world.command(kAlpha, Command::promote_force);
+    ASSERT_TRUE(reaches(kAlpha, MirrorState::alone));
+    EXPECT_FALSE(world.is_paired());
+    world.command(kBeta, Command::resync_full);
+    EXPECT_TRUE(pairs_again());
+    EXPECT_TRUE(world.has(kAlpha, op) && world.has(kBeta, op));
+}
+
 // protocol.md 10: the serving node's copy fails; the peer goes on, the failed one is no source.
 TEST_F(ElectionScenario, FailingCopyHandsOverAndIsNeverTheSource) {
     pair();

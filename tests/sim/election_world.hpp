@@ -47,7 +47,7 @@ enum class Mutant : std::uint8_t {
     swap_without_comparing,   // the arbiter records whatever it is asked to
     lost_is_won,              // a swap that was refused is taken as won
     witness_forgets,          // what was recorded last is gone when the arbiter is back
-    superblock_not_stored,    // a store of the superblock is answered and never carried out
+    superblock_not_stored,    // a store of the superblock but the first is answered and not done
     serves_before_stored,     // ... is answered before it is carried out
     answers_held_ops,         // what is in flight when the session is lost is answered at once
     answers_when_deposed,     // a service that ends answers what is in flight with success

@@ -26,6 +26,9 @@ inline constexpr const char* kNotCutOff =
 inline constexpr const char* kDamagedRecord =
     "an object whose record in the index is damaged passed for gone";
 
+inline constexpr const char* kStateMovedAway =
+    "a node whose state was gone passed for one that never began to serve";
+
 inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 61, kFailedLog},
     {CampaignName::single_faults, 412, kFailedLog},
@@ -35,6 +38,9 @@ inline constexpr Regression kRegressions[] = {
     {CampaignName::single_faults, 572, kShortWrite},
     {CampaignName::two_faults, 9017, kUnreadWaited},
     {CampaignName::block_two_faults, 32, kNotCutOff},
+    {CampaignName::two_faults, 179, kStateMovedAway},
+    {CampaignName::two_faults, 306, kStateMovedAway},
+    {CampaignName::two_faults, 648, kStateMovedAway},
     {CampaignName::hanging_disks, 146,
      "a hang was not seen when all waited for a sync of everything"},
     {CampaignName::failed_copies, 177,
