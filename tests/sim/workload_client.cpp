@@ -3,6 +3,7 @@
 #include "tests/sim/workload_client.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <linux/falloc.h>
 #include <sys/stat.h>
 #include <utility>
@@ -394,7 +395,10 @@ Change Workload::Client::random_write(const File& file, const std::string& name)
         prng().one_in(2) ? file.content.size() % kFileSizeMax : prng().below(kFileSizeMax);
     change.size = prng().between(1, 9000);
     change.data.resize(change.size);
-    for (std::byte& byte : change.data) byte = static_cast<std::byte>(prng().next());
+    for (std::size_t i = 0; i < change.data.size(); i += sizeof(std::uint64_t)) {
+        const std::uint64_t random = prng().next();
+        std::memcpy(&change.data[i], &random, std::min(sizeof random, change.data.size() - i));
+    }
     return change;
 }
 
