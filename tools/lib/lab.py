@@ -8,11 +8,13 @@ Two networks join the nodes: 10.77.0.0/24 carries data and clients, 10.77.1.0/24
 Everything is removed by Lab.close(); processes are ended by pid, never by name."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,11 +28,25 @@ ETCD = ("etcd1", "etcd2", "etcd3")     # there with arbiter="etcd"
 DATA_PATH = "/mnt/data"     # the mirrored directory, at the same path on both nodes
 VIRTUAL_IP = "10.77.0.50"
 CHECK_INTERVAL_S = 0.02
+STATUS_S = 5          # gemeld answers within that, or does not
 
 
 def run(*command, check=True, **options):
     """Runs a command, output captured as text."""
     return subprocess.run(command, check=check, text=True, capture_output=True, **options)
+
+
+class ControlConnection(http.client.HTTPConnection):
+    """To a gemeld by its control socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=STATUS_S)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
 
 
 class Machine:
@@ -217,11 +233,16 @@ class Lab:
                               *arguments, check=check)
 
     def status(self, node):
-        """The mirror's object of `gemel status --json`, or None without a daemon."""
-        answer = self.gemel(node, "status", "data", "--json", check=False)
-        if answer.returncode != 0:
+        """The mirror's object of `gemel status --json`, or None without a daemon. Asked without a
+        process each time: waiting is most of a test, and all machines share one's processors."""
+        connection = ControlConnection(self[node].run_directory / "control.sock")
+        try:
+            connection.request("GET", "/v1/status/data")
+            return json.load(connection.getresponse())["mirrors"][0]
+        except (OSError, http.client.HTTPException, LookupError):
             return None
-        return json.loads(answer.stdout)["mirrors"][0]
+        finally:
+            connection.close()
 
     def state(self, node):
         status = self.status(node)

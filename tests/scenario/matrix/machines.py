@@ -4,13 +4,10 @@ was not synced, and after the return there is another boot id, and nothing of a 
 node has its state directory on the disk of its data, the other on a disk of its own."""
 
 import contextlib
-import http.client
-import json
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import sys
 import uuid
 
@@ -26,20 +23,6 @@ STATE_BESIDE_DATA = "/mnt/state"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 FAILOVER = 'heartbeat = "100ms"\ndetect = "1s"\nio-timeout = "2s"'
 END_S = 30            # processes that were killed are gone then
-STATUS_S = 5          # gemeld answers within that, or does not
-
-
-class ControlConnection(http.client.HTTPConnection):
-    """To a gemeld by its control socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=STATUS_S)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
 
 
 class MatrixLab(Lab):
@@ -88,18 +71,6 @@ class MatrixLab(Lab):
         """The mirrored directory below every mount."""
         machine = self[node]
         return f"/proc/{machine.holder.pid}/root{machine.run_directory}/tree/data/0"
-
-    def status(self, node):
-        """As of every lab, but without two processes each time: waiting is most of a round, and
-        all machines share this one's processors."""
-        connection = ControlConnection(self[node].run_directory / "control.sock")
-        try:
-            connection.request("GET", "/v1/status/data")
-            return json.load(connection.getresponse())["mirrors"][0]
-        except (OSError, http.client.HTTPException, LookupError):
-            return None
-        finally:
-            connection.close()
 
     # --- Processes ----------------------------------------------------------------------------
 
