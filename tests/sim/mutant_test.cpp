@@ -66,6 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"ignore_failed_sync", Mutant::ignore_failed_sync, Faults::single, 100},
                     Case{"apply_out_of_order", Mutant::apply_out_of_order, Faults::single, 100},
                     Case{"skip_marking", Mutant::skip_marking, Faults::single, 100},
+                    Case{"own_times", Mutant::own_times, Faults::single, 100},
                     Case{"takeover_without_register", Mutant::takeover_without_register,
                          Faults::single, 100},
                     Case{"takeover_from_resync", Mutant::takeover_from_resync, Faults::two, 100}),

@@ -18,6 +18,7 @@ std::optional<Mutant> find_mutant(std::string_view name) noexcept {
         {"ignore-failed-sync", Mutant::ignore_failed_sync},
         {"apply-out-of-order", Mutant::apply_out_of_order},
         {"skip-marking", Mutant::skip_marking},
+        {"own-times", Mutant::own_times},
         {"takeover-without-register", Mutant::takeover_without_register},
         {"takeover-from-resync", Mutant::takeover_from_resync},
     };
@@ -142,6 +143,19 @@ void ReorderingLink::let_go() noexcept {
     if (held_.empty()) return;
     const ByteBuffer op = std::exchange(held_, {});
     handler_->on_frame(FrameType::op, op);
+}
+
+void OwnTimesLink::on_frame(FrameType type, Bytes payload) noexcept {
+    Result<DecodedOp> decoded =
+        type == FrameType::op ? decode_op(payload) : Result<DecodedOp>(Code::not_found);
+    if (!decoded.ok()) return handler_->on_frame(type, payload);
+    Op& op = decoded->op;
+    op.modified = op.resolved.modified = op.resolved.parent_modified = loop_.wall_time();
+    op.resolved.new_parent_modified = loop_.wall_time();
+    ByteBuffer stamped;
+    encode_op(op, decoded->number, stamped);
+    stamped.insert(stamped.end(), op.data.begin(), op.data.end());
+    handler_->on_frame(type, stamped);
 }
 
 void OvertakingLink::on_frame(FrameType type, Bytes payload) noexcept {

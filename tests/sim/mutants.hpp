@@ -31,6 +31,7 @@ enum class Mutant : unsigned char {
     skip_marking,               // what was in flight when the link was lost is not marked
     takeover_without_register,  // the sole right to serve is taken without asking
     takeover_from_resync,       // a copy that is being filled believes itself in sync
+    own_times,                  // a secondary stamps what it applies by its own wall clock
     keep_intents,               // no intent is ever cleared
     acknowledge_blocks_early,   // as acknowledge_early, of block volumes alone
     flush_early,                // a sync is answered for the peer before it has left
@@ -203,6 +204,17 @@ class ReorderingLink final : public MeddlingLink {
     Timer timer_;
     ByteBuffer held_;  // an op that waits for the next; empty: none
     std::uint64_t count_ = 0;
+};
+
+class OwnTimesLink final : public MeddlingLink {
+   public:
+    OwnTimesLink(Loop& loop, std::unique_ptr<PeerLink> inner)
+        : MeddlingLink(std::move(inner)), loop_(loop) {}
+
+   private:
+    void on_frame(FrameType type, Bytes payload) noexcept override;
+
+    Loop& loop_;
 };
 
 class OvertakingLink final : public MeddlingLink {

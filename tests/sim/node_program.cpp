@@ -159,6 +159,8 @@ std::unique_ptr<PeerLink> NodeProgram::meddle(std::unique_ptr<PeerLink> link) {
                                                        names_.idle_rounds);
         case Mutant::apply_out_of_order:
             return std::make_unique<ReorderingLink>(loop_, std::move(link));
+        case Mutant::own_times:
+            return std::make_unique<OwnTimesLink>(loop_, std::move(link));
         case Mutant::verify_out_of_order:
             return std::make_unique<OvertakingLink>(loop_, std::move(link));
         case Mutant::skip_marking:
