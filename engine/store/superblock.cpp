@@ -2,6 +2,9 @@
 // Two slots of kSlotSize in one file. The write goes to the slot that does not hold the newest
 // state, so whatever a crash leaves of it, the newest durable state stays readable. The file first
 // appears by a rename of a finished one: where it exists, one slot was intact once.
+//
+// Each slot holds its record twice. A damaged block can't be told from a write that was torn, and
+// with one copy the state before would count: that of a node that never acted on what it did.
 #include "engine/store/superblock.hpp"
 
 #include "engine/base/bytes.hpp"
@@ -24,6 +27,7 @@ constexpr std::uint64_t kMagic = 0x3162'736C'656D'6567;  // "gemelsb1" in file o
 constexpr std::size_t kBlockSize = 4096;
 constexpr std::size_t kSlotSize = 64 * kKiB;
 constexpr std::size_t kSlotCount = 2;
+constexpr std::size_t kCopyDistance = kSlotSize / 2;  // a larger record has no second copy
 constexpr std::size_t kNameSizeMax = 255;
 constexpr std::size_t kPathSizeMax = 4096;
 constexpr std::size_t kVolumesMax = 1024;
@@ -127,23 +131,43 @@ std::optional<Superblock> decode(Bytes payload, std::uint32_t version) {
     return superblock;
 }
 
-Result<Slot> read_slot(Vfs& vfs, Fd file, std::size_t index) {
-    ByteBuffer raw(kSlotSize);
-    const auto size = read_fully(vfs, file, raw, index * kSlotSize);
-    // A sector whose write was torn may be unreadable: that is a damaged slot, no reason to stop.
+// `begin`: of the copy within the slot.
+Result<Slot> read_copy(Vfs& vfs, Fd file, std::size_t index, std::size_t begin) {
+    const std::size_t at = index * kSlotSize + begin;
+    ByteBuffer raw(kCopyDistance);
+    auto size = read_fully(vfs, file, raw, at);
+    SlotHeader header{};
+    if (size.ok() && size.value() >= sizeof header) {
+        std::memcpy(&header, raw.data(), sizeof header);
+        if (begin == 0 && header.magic == kMagic &&
+            header.payload_size > kCopyDistance - sizeof header) {
+            raw.resize(kSlotSize);
+            size = read_fully(vfs, file, raw, at);
+        }
+    }
+    // A sector whose write was torn may be unreadable: that is a damaged copy, no reason to stop.
     if (!size.ok() && size.status().is_errno(EIO)) return Slot{};
     if (!size.ok()) return size.status();
-
-    SlotHeader header{};
-    if (size.value() < sizeof header) return Slot{};
-    std::memcpy(&header, raw.data(), sizeof header);
-    if (header.magic != kMagic || header.payload_size > size.value() - sizeof header) return Slot{};
+    if (size.value() < sizeof header || header.magic != kMagic) return Slot{};
+    if (header.payload_size > size.value() - sizeof header) return Slot{};
     const Bytes payload = Bytes(raw).subspan(sizeof header, header.payload_size);
     if (slot_checksum(index, header, payload) != header.checksum) return Slot{};
 
     Slot slot{true, header.version, header.generation, {}};
     slot.payload.assign(payload.begin(), payload.end());
     return slot;
+}
+
+// The newer of its copies.
+Result<Slot> read_slot(Vfs& vfs, Fd file, std::size_t index) {
+    Slot newest;
+    for (const std::size_t begin : {std::size_t{0}, kCopyDistance}) {
+        auto copy = read_copy(vfs, file, index, begin);
+        if (!copy.ok()) return copy.status();
+        const bool is_newer = !newest.intact || copy->generation > newest.generation;
+        if (copy->intact && is_newer) newest = std::move(copy).value();
+    }
+    return newest;
 }
 
 struct Slots {
@@ -180,6 +204,12 @@ ByteBuffer build_record(const Superblock& superblock, std::size_t index, std::ui
     return record;
 }
 
+Status write_slot(Vfs& vfs, Fd file, std::size_t index, Bytes record) {
+    GEMEL_TRY(write_fully(vfs, file, record, index * kSlotSize));
+    if (record.size() > kCopyDistance) return Status();
+    return write_fully(vfs, file, record, index * kSlotSize + kCopyDistance);
+}
+
 bool fits_limits(const Superblock& superblock) noexcept {
     if (superblock.cluster.size() > kNameSizeMax || superblock.mirror.size() > kNameSizeMax ||
         superblock.node.size() > kNameSizeMax || superblock.volumes.size() > kVolumesMax) {
@@ -198,7 +228,7 @@ Status write_first(Vfs& vfs, Fd directory, const Superblock& superblock) {
     if (!opened.ok()) return opened.status();
     const ScopedFd file(vfs, opened.value());
     GEMEL_TRY(vfs.truncate(file.get(), kSlotCount * kSlotSize));
-    GEMEL_TRY(write_fully(vfs, file.get(), record, 0));
+    GEMEL_TRY(write_slot(vfs, file.get(), 0, record));
     GEMEL_TRY(vfs.sync(file.get(), false));
     GEMEL_TRY(vfs.rename(directory, kNewFileName, directory, kFileName, 0));
     return vfs.sync(directory, false);
@@ -213,13 +243,12 @@ Status write_next(Vfs& vfs, Fd file, const Superblock& superblock) {
     const ByteBuffer record = build_record(superblock, index, newest.generation + 1);
     if (record.empty()) return Status(Code::too_large);
 
-    Status status = write_fully(vfs, file, record, index * kSlotSize);
+    Status status = write_slot(vfs, file, index, record);
     if (status.ok()) status = vfs.sync(file, true);
     if (!status.ok()) {
         // The page cache may now show a state that the disk does not have; the next write would
         // take it for the newest and overwrite the one that is durable. Blank it.
-        const ByteBuffer blank(sizeof(SlotHeader));
-        (void)write_fully(vfs, file, blank, index * kSlotSize);
+        (void)write_slot(vfs, file, index, ByteBuffer(sizeof(SlotHeader)));
     }
     return status;
 }

@@ -13,7 +13,7 @@ namespace gemel::sim {
 
 namespace {
 
-constexpr std::size_t kSlotSize = 64 * kKiB;
+constexpr std::size_t kSlotCopies = 32 * kKiB;  // from one copy of a slot to the next
 constexpr std::size_t kSlotHeader = 32;
 constexpr std::size_t kRecordSize = 64;
 
@@ -48,12 +48,12 @@ class Damage {
         std::vector<Piece>* const kinds[] = {&slots_, &intents_, &records_, &others_};
         std::vector<Piece>& pieces = *kinds[prng_.below(std::size(kinds))];
         if (pieces.empty()) return {};
-        // Both slots of the superblock, or one piece.
-        const bool both = &pieces == &slots_ && prng_.one_in(2);
-        const std::size_t first = both ? 0 : prng_.below(pieces.size());
-        const std::size_t last = both ? pieces.size() - 1 : first;
+        // All copies of the superblock, or one piece.
+        const bool all = &pieces == &slots_ && prng_.one_in(2);
+        const std::size_t first = all ? 0 : prng_.below(pieces.size());
+        const std::size_t last = all ? pieces.size() - 1 : first;
         for (std::size_t i = first; i <= last; ++i) flip(pieces[i]);
-        return both ? "both slots of the superblock" : pieces[first].what;
+        return all ? "all copies of the superblock" : pieces[first].what;
     }
 
    private:
@@ -93,10 +93,10 @@ class Damage {
 
     void add_slots(Inode& file) {
         const ByteBuffer bytes = content(file);
-        for (std::size_t at = 0; at + kSlotHeader <= bytes.size(); at += kSlotSize) {
+        for (std::size_t at = 0; at + kSlotHeader <= bytes.size(); at += kSlotCopies) {
             const std::size_t size = kSlotHeader + number_at<std::uint32_t>(bytes, at + 12);
             if (at + size > bytes.size() || size == kSlotHeader) continue;
-            slots_.push_back({"a slot of the superblock", &file, at, size});
+            slots_.push_back({"a copy of a slot of the superblock", &file, at, size});
         }
     }
 

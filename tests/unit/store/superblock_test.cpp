@@ -12,6 +12,7 @@ namespace gemel {
 namespace {
 
 constexpr std::size_t kSlotSize = 64 * kKiB;
+constexpr std::size_t kSecondCopy = 32 * kKiB;
 constexpr Fd kDirectory = FakeVfs::kDirectory;
 
 Superblock sample(std::uint64_t epoch) {
@@ -101,7 +102,24 @@ TEST_F(SuperblockFileTest, OneDamagedSlotFallsBackToTheOther) {
     write(1);
     write(2);
     bytes()[kSlotSize + 40] ^= std::byte{1};
+    bytes()[kSlotSize + kSecondCopy + 50] ^= std::byte{1};
     EXPECT_EQ(read().value().epoch, 1U);
+}
+
+// The state before is that of a node which has not done what this one has.
+TEST_F(SuperblockFileTest, OneDamagedCopyCostsNothing) {
+    for (const std::size_t damaged : {kSlotSize + 40, kSlotSize + kSecondCopy + 40}) {
+        disk.files.clear();
+        write(1);
+        write(2);
+        bytes()[damaged] ^= std::byte{1};
+        EXPECT_EQ(read().value().epoch, 2U);
+        write(3);
+        EXPECT_EQ(read().value().epoch, 3U);
+        write(4);
+        bytes()[damaged - kSlotSize] ^= std::byte{1};
+        EXPECT_EQ(read().value().epoch, 4U);
+    }
 }
 
 TEST_F(SuperblockFileTest, UnreadableSectorIsADamagedSlot) {
@@ -109,6 +127,8 @@ TEST_F(SuperblockFileTest, UnreadableSectorIsADamagedSlot) {
     write(2);
     disk.unreadable_begin = kSlotSize;
     disk.unreadable_end = kSlotSize + 512;
+    EXPECT_EQ(read().value().epoch, 2U) << "there is another copy";
+    disk.unreadable_end = kSlotSize + kSecondCopy + 512;
     EXPECT_EQ(read().value().epoch, 1U);
     disk.unreadable_begin = 0;
     EXPECT_EQ(read().status().code(), Code::corrupt);
@@ -120,8 +140,10 @@ TEST_F(SuperblockFileTest, UnreadableSectorIsADamagedSlot) {
 TEST_F(SuperblockFileTest, TwoDamagedSlotsAreCorruptAndStaySo) {
     write(1);
     write(2);
-    bytes()[3] ^= std::byte{1};
-    bytes()[kSlotSize + 33] ^= std::byte{1};
+    for (const std::size_t copy : {std::size_t{0}, kSecondCopy}) {
+        bytes()[copy + 3] ^= std::byte{1};
+        bytes()[copy + kSlotSize + 33] ^= std::byte{1};
+    }
     EXPECT_EQ(read().status().code(), Code::corrupt);
     const Status status = SuperblockFile::write(disk, kDirectory, sample(3));
     EXPECT_EQ(status.code(), Code::corrupt) << "damage must not be papered over";
@@ -132,9 +154,10 @@ TEST_F(SuperblockFileTest, EmptyFileIsCorruptBecauseOurFirstOneIsRenamedWhenComp
     EXPECT_EQ(read().status().code(), Code::corrupt);
 }
 
-// Every bit of a slot counts: header, payload, nothing else.
-TEST_F(SuperblockFileTest, EveryFlippedByteOfTheOnlySlotIsSeen) {
+// Every bit of a copy counts: header, payload, nothing else.
+TEST_F(SuperblockFileTest, EveryFlippedByteOfTheOnlyCopyIsSeen) {
     write(1);
+    std::memset(bytes().data() + kSecondCopy, 0, kSecondCopy);
     std::uint32_t payload_size = 0;
     std::memcpy(&payload_size, bytes().data() + 12, sizeof payload_size);
     for (std::size_t i = 0; i < 32 + payload_size; ++i) {
