@@ -71,7 +71,7 @@ class DamagedState final : public SingleFaults {
             FileSystem& disk = *cluster_.machines[other]->find(ClusterNames::kState).file_system;
             const std::string what = damage_state(disk, Cluster::state_path(), prng());
             cluster_.start(other);
-            if (what.starts_with("both slots") && cluster_.refusal(other).empty()) {
+            if (what.starts_with("all copies") && cluster_.refusal(other).empty()) {
                 return "nobody noticed that it is damaged: " + what;
             }
             if (!heal()) return failure("did not heal");
