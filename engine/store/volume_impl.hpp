@@ -210,7 +210,7 @@ class TreeVolume final : public DirectoryVolume {
     static Status check_name(std::string_view name) noexcept;
     // check_name, and EPERM for a hidden name: for names about to be made.
     static Status check_new_name(ObjectId parent, std::string_view name) noexcept;
-    // A damaged record is repaired first, with all others.
+    // A damaged record is repaired first, with all others. corrupt: that can't be done.
     Result<ObjectIndex::Record> find_record(ObjectId id) noexcept;
     Result<FileHandle> known_handle(ObjectId id) noexcept;
     Result<Fd> object_fd(ObjectId id) noexcept;
@@ -328,6 +328,7 @@ class TreeVolume final : public DirectoryVolume {
     std::uint64_t change_mark_ = 1;  // grows with every write and every new name
     FdCache cache_;
     ObjectIndex index_;
+    bool index_is_lost_ = false;  // it lacks records, and could not be rebuilt
     std::unordered_set<ObjectId, ObjectIdHash> orphans_;
     std::unordered_map<ObjectId, std::vector<NewName>, ObjectIdHash> new_names_;
     std::function<void(Status)> writeback_failure_;

@@ -121,16 +121,23 @@ Result<bool> TreeVolume::verify_identity(Fd file, ObjectId id, const FileHandle&
     return Status::from_errno(ESTALE);
 }
 
-// "There is none" would be a lie: of an object that passes for gone no difference is marked.
+// "There is none" would be a lie: of an object that passes for gone no difference is marked. So it
+// is not said while records may lack either, and a copy whose index can't be rebuilt has failed.
 Result<ObjectIndex::Record> TreeVolume::find_record(ObjectId id) noexcept {
     Result<ObjectIndex::Record> record = index_.find(id);
-    if (record.status().code() != Code::corrupt) return record;
+    const bool is_damaged = record.status().code() == Code::corrupt;
+    if (record.ok() || (!is_damaged && !index_.may_lack_records())) return record;
+    if (index_is_lost_) return Code::corrupt;
     GEMEL_PROBE("volume: a damaged record of the index");
     log_.log(LogLevel::warning, "the index of file handles is damaged, at object " + hex_name(id) +
                                     ": it is rebuilt from the tree");
-    GEMEL_TRY(index_.distrust());
-    GEMEL_TRY(rebuild_index());
-    return index_.find(id);
+    Status rebuilt = index_.distrust();
+    if (rebuilt.ok()) rebuilt = rebuild_index();
+    if (rebuilt.ok()) return index_.find(id);
+    index_is_lost_ = true;
+    log_.log(LogLevel::error, "the index could not be rebuilt: " + rebuilt.to_string());
+    if (writeback_failure_) writeback_failure_(rebuilt);
+    return Code::corrupt;
 }
 
 Result<FileHandle> TreeVolume::known_handle(ObjectId id) noexcept {
