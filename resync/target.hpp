@@ -89,7 +89,6 @@ class ResyncTarget final : public ResyncParty {
     // target_objects.cpp
     Status make(const AttributesItem& item, bool& made) noexcept;
     bool adopt(const AttributesItem& item) noexcept;
-    Status cut_off(DirectoryVolume& target, ObjectId object) noexcept;
     Status take_part(AttributesItem& item) noexcept;
     Status write_file(DirectoryVolume& target, const ContentItem& item) noexcept;
     Status write_content(const ContentItem& item) noexcept;

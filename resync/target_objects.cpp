@@ -2,6 +2,7 @@
 // Objects: made or adopted, their attributes, their content.
 #include "engine/base/assert.hpp"
 #include "engine/base/probe.hpp"
+#include "engine/mirror/suspect_cache.hpp"
 #include "resync/target.hpp"
 
 #include <algorithm>
@@ -39,7 +40,6 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     Status status;
     if (target.exists(item->head.object)) {
         status = keep(item->head.volume, item->head.object);
-        if (status.ok() && options_.distrusts_cache) status = cut_off(target, item->head.object);
     } else {
         if (!item->make) {
             answer(item->head.number, Verdict::missing);
@@ -51,6 +51,9 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
             return Status();
         }
     }
+    if (status.ok() && options_.distrusts_cache && !made) {
+        status = show_as_on_disk(loop_.vfs(), target, item->head.object);
+    }
     if (status.ok()) {
         status = target.set_full_attributes(item->head.object, item->attributes);
     }
@@ -60,22 +63,6 @@ Status ResyncTarget::on_attributes(Bytes payload) noexcept {
     }
     answer(item->head.number, made ? Verdict::want : Verdict::ok);
     return Status();
-}
-
-// When a file is cut off, what its last block holds behind the end is zeroed in the cache; a failed
-// sync may have lost that. No comparison looks there, and as soon as the file grows it would be
-// read.
-Status ResyncTarget::cut_off(DirectoryVolume& target, ObjectId object) noexcept {
-    const Result<Attributes> now = target.attributes(object);
-    if (!now.ok()) return now.status();
-    if (!S_ISREG(now->stat.mode)) return Status();
-    GEMEL_PROBE("resync: a file of a suspect copy is cut off again");
-    Op cut;
-    cut.kind = OpKind::truncate;
-    cut.object = object;
-    cut.size = now->stat.size;
-    cut.modified = now->stat.modified;
-    return target.apply(cut);
 }
 
 // With the last one the item has all of them.

@@ -8,17 +8,22 @@
 
 namespace gemel {
 
-namespace {
-
-Status drop_one(Vfs& vfs, Volume& volume, ObjectId object) noexcept {
+Status show_as_on_disk(Vfs& vfs, Volume& volume, ObjectId object) noexcept {
     const Result<Attributes> now = volume.attributes(object);
     if (!now.ok()) return now.status();
     if (!S_ISREG(now->stat.mode)) return Status();
     const Result<Fd> file = volume.data_fd(object);
-    return file.ok() ? vfs.drop_cache(file.value()) : file.status();
+    if (!file.ok()) return file.status();
+    // First: a page that is changed is not forgotten.
+    GEMEL_TRY(vfs.drop_cache(file.value()));
+    GEMEL_PROBE("suspect cache: a file is cut off again");
+    Op cut;
+    cut.kind = OpKind::truncate;
+    cut.object = object;
+    cut.size = now->stat.size;
+    cut.modified = now->stat.modified;
+    return volume.apply(cut);
 }
-
-}  // namespace
 
 Status drop_suspect_cache(Vfs& vfs, const IntentLog& intents,
                           std::span<const std::unique_ptr<Volume>> volumes) noexcept {
@@ -36,7 +41,7 @@ Status drop_suspect_cache(Vfs& vfs, const IntentLog& intents,
     });
     Status first;
     for (const auto& [volume, object] : objects) {
-        const Status dropped = drop_one(vfs, *volumes[volume], object);
+        const Status dropped = show_as_on_disk(vfs, *volumes[volume], object);
         if (first.ok()) first = dropped;
     }
     return first;

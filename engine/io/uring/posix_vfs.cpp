@@ -233,6 +233,8 @@ Status PosixVfs::sync_file_system(Fd file) noexcept {
 }
 
 Status PosixVfs::drop_cache(Fd file) noexcept {
+    // What is not written stays, and may keep its neighbours in the same folio.
+    if (::fdatasync(file.value) != 0) return Status::from_errno(errno);
     const int error = ::posix_fadvise(file.value, 0, 0, POSIX_FADV_DONTNEED);
     return error == 0 ? Status() : Status::from_errno(error);
 }
