@@ -19,8 +19,7 @@ DiskCheck::DiskCheck(ReplicaContext& context, SyncRunner& syncs, std::function<b
       is_needed_(std::move(is_needed)),
       again_(context.loop, [this] { ask(); }) {}
 
-void DiskCheck::begin(std::uint16_t volume) noexcept {
-    volume_ = volume;
+void DiskCheck::begin() noexcept {
     if (!asked_ && !again_.is_running()) again_.start(kPause);
 }
 
@@ -28,17 +27,22 @@ void DiskCheck::ask() noexcept {
     if (!is_needed_()) return;
     GEMEL_PROBE("disk check: a sync of everything takes long");
     asked_ = context_.loop.now();
-    const bool is_block = context_.volumes[volume_]->as_block() != nullptr;
-    syncs_.sync_object(volume_, is_block ? kBlockObject : kRootObject, false,
-                       [this, alive = alive_](Status status) {
-                           if (!*alive) return;
-                           asked_.reset();
-                           if (!status.ok()) {
-                               context_.local_failure(status, "a sync failed on this node's disk");
-                               return;
-                           }
-                           again_.start(kPause);
-                       });
+    unanswered_ = context_.volumes.size();
+    for (std::uint16_t i = 0; i < context_.volumes.size(); ++i) {
+        const bool is_block = context_.volumes[i]->as_block() != nullptr;
+        syncs_.sync_object(i, is_block ? kBlockObject : kRootObject, false,
+                           [this, alive = alive_](Status status) {
+                               if (*alive) answered(status);
+                           });
+    }
+}
+
+void DiskCheck::answered(Status status) noexcept {
+    // Whatever the reason: the kernel tells of lost pages once.
+    if (!status.ok()) context_.disk_failed(status);
+    if (--unanswered_ != 0) return;
+    asked_.reset();
+    again_.start(kPause);
 }
 
 }  // namespace gemel

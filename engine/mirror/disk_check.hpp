@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whether the disk works while a sync of everything is under way. That one may take as long as it
-// wants on a disk that works; a sync of one object, which is asked for once a second meanwhile, may
-// not. Without it a disk that hangs would not be noticed when nobody waits but for the large sync.
+// wants on a disk that works; a sync of one object of each volume, which is asked for once a second
+// meanwhile, may not. Without it a disk that hangs would not be noticed when nobody waits but for
+// the large sync.
 #pragma once
 
 #include "engine/mirror/sync_runner.hpp"
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,17 +23,18 @@ class DiskCheck {
     DiskCheck& operator=(const DiskCheck&) = delete;
 
     // No effect while it goes on. A sync that fails is a failure of this copy's disk.
-    void begin(std::uint16_t volume) noexcept;
-    // When the sync was asked for that is not done; empty: none.
+    void begin() noexcept;
+    // When the syncs were asked for that are not done; empty: all are.
     [[nodiscard]] std::optional<Instant> asked() const noexcept { return asked_; }
 
    private:
     void ask() noexcept;
+    void answered(Status status) noexcept;
 
     ReplicaContext& context_;
     SyncRunner& syncs_;
     std::function<bool()> is_needed_;
-    std::uint16_t volume_ = 0;
+    std::size_t unanswered_ = 0;
     std::optional<Instant> asked_;
     Timer again_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -62,7 +62,7 @@ void Serving::begin_local_sync(const SyncRequest& request) noexcept {
     auto done = [this, token = request.token](Status status) { local_sync_done(token, status); };
     if (request.is_of_everything()) {
         syncs_.sync_everything(std::move(done));
-        disk_check_.begin(request.volume);
+        disk_check_.begin();
     } else {
         syncs_.sync_object(request.volume, request.object, request.data_only, std::move(done));
     }
