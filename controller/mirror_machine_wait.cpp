@@ -140,6 +140,8 @@ void MirrorMachine::evaluate_sole_restarted() {
             return explain(wait + options_.peer + ", which holds the newest data");
         }
     }
+    // Its state may be an older one put back, whose intents are those of then.
+    if (superblock_.epoch < known_.epoch) require_comparison();
     GEMEL_PROBE("mirror machine: sole node after a reboot");
     claim("is the only node in sync, and was restarted");
 }
