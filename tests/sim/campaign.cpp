@@ -252,6 +252,9 @@ void Campaign::help() {
         } else if (peer_serves && reason.find("'gemel resync") != std::string::npos) {
             note("a person gives up the copy of " + cluster_.machines[node]->name());
             cluster_.command(node, Command::resync_full);
+        } else if (reason.find("the register names " + cluster_.machines[1 - node]->name()) !=
+                   std::string::npos) {
+            continue;  // the newest data are there, as it says itself
         } else if (!peer_serves && asks_for_choice) {
             note("a person promotes " + cluster_.machines[node]->name());
             workload_.anything_may_be_lost();

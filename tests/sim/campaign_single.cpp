@@ -72,8 +72,9 @@ std::string SingleFaults::check_secondary_alone(std::size_t machine, const DiskF
     if (workload_.failed() + workload_.refused() != errors) {
         return failure(name + " reached the application");
     }
+    // It may be resting still, since an earlier fault.
     const bool goes_on = cluster_.world.run_until(
-        [&] { return workload_.acknowledged() > before + 5; }, Duration::seconds(20));
+        [&] { return workload_.acknowledged() > before + 5; }, Duration::seconds(60));
     if (!goes_on) return failure(name + " stopped the application");
     const NodeProgram* program = cluster_.program(machine);
     if (fault.spoils_copy() && fault.hits() > 0 && program != nullptr) {

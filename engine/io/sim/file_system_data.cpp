@@ -346,6 +346,8 @@ void FileSystem::fail_sync_all() noexcept {
 void FileSystem::evict_lost_pages(Inode& file) noexcept {
     const std::uint64_t pages = file.content.page_count();
     file.content.evict_lost();
+    // What is gone, or a device's, is counted no more.
+    if (file.is_gone() || file.logical_block != 0) return;
     pages_used_ -= pages - file.content.page_count();  // wraps when there are more: intended
 }
 
