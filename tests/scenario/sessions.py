@@ -84,6 +84,20 @@ def run_session(directory, work):
     os._exit(0)
 
 
+def judge(directory, find_problem, unreadable=OSError):
+    """A check's exit status: 0, 1 with what is wrong printed, 2 where the volume can't be read."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+        os.chdir(directory)
+        problem = find_problem()
+    except unreadable as error:
+        print(error)
+        return 2
+    if problem:
+        print(problem)
+    return 1 if problem else 0
+
+
 def node_of(session):
     return session.split(".")[0]
 

@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from sessions import PACE_S, Log, read_log, repeat  # noqa: E402
+from sessions import PACE_S, Log, judge, read_log, repeat  # noqa: E402
 
 ACCOUNTS = 32
 OPENING = 1000        # what each has at first
@@ -157,16 +157,7 @@ def find_problem(log_path):
 
 
 def check(directory, log_path):
-    try:
-        os.makedirs(directory, exist_ok=True)
-        os.chdir(directory)
-        problem = find_problem(log_path)
-    except OSError as error:
-        print(error)
-        return 2
-    if problem:
-        print(problem)
-    return 1 if problem else 0
+    return judge(directory, lambda: find_problem(log_path))
 
 
 if __name__ == "__main__":

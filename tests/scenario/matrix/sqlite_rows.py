@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from sessions import PACE_S, Log, read_log, repeat  # noqa: E402
+from sessions import PACE_S, Log, judge, read_log, repeat  # noqa: E402
 
 FILE = "rows.db"
 JOURNALS = {"write": "WAL", "names": "DELETE"}
@@ -78,19 +78,18 @@ def find_problem(log_path):
     return None
 
 
-def check(directory, log_path):
+def find_problem_or_damage(log_path):
     try:
-        os.makedirs(directory, exist_ok=True)
-        os.chdir(directory)
-        problem = find_problem(log_path)
-    except (OSError, sqlite3.OperationalError) as error:
-        print(error)
-        return 2
+        return find_problem(log_path)
+    except sqlite3.OperationalError:
+        raise   # not damage: it can't be read now
     except sqlite3.DatabaseError as error:
-        problem = f"SQLite finds damage: {error}"
-    if problem:
-        print(problem)
-    return 1 if problem else 0
+        return f"SQLite finds damage: {error}"
+
+
+def check(directory, log_path):
+    return judge(directory, lambda: find_problem_or_damage(log_path),
+                 (OSError, sqlite3.OperationalError))
 
 
 if __name__ == "__main__":
