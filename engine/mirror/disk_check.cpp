@@ -38,11 +38,12 @@ void DiskCheck::ask() noexcept {
 }
 
 void DiskCheck::answered(Status status) noexcept {
-    // Whatever the reason: the kernel tells of lost pages once.
+    if (--unanswered_ == 0) {
+        asked_.reset();
+        again_.start(kPause);
+    }
+    // Whatever the reason: the kernel tells of lost pages once. Last, as its owner is told.
     if (!status.ok()) context_.disk_failed(status);
-    if (--unanswered_ != 0) return;
-    asked_.reset();
-    again_.start(kPause);
 }
 
 }  // namespace gemel
